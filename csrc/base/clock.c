@@ -1,0 +1,94 @@
+// clock: guest time and its timers.
+// SPDX-License-Identifier: MIT
+#include "base/clock.h"
+#include "base/check.h"
+#include <stdlib.h>
+#include <time.h>
+
+uint64_t clock_host_ns(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t clock_now(const Clock *clock)
+{
+  return (uint64_t)((unsigned __int128)(clock_host_ns() - clock->start_ns) * clock->hertz / 1000000000u);
+}
+
+uint64_t clock_ns_until(const Clock *clock, uint64_t tick)
+{
+  uint64_t now = clock_now(clock);
+  if (tick <= now) return 0;
+  unsigned __int128 ns = (unsigned __int128)(tick - now) * 1000000000u / clock->hertz + 1;
+  return ns > INT64_MAX ? INT64_MAX : (uint64_t)ns;
+}
+
+static void recompute_next(Clock *clock)
+{
+  clock->next = CLOCK_NEVER;
+  for (Timer *t = clock->timers; t; t = t->next)
+    if (t->deadline < clock->next) clock->next = t->deadline;
+}
+
+void clock_add(Clock *clock, Timer *timer, void (*fire)(void *), void *owner)
+{
+  *timer = (Timer){ .deadline = CLOCK_NEVER, .fire = fire, .owner = owner, .next = clock->timers };
+  clock->timers = timer;
+}
+
+void clock_remove(Clock *clock, Timer *timer)
+{
+  for (Timer **link = &clock->timers; *link; link = &(*link)->next) {
+    if (*link != timer) continue;
+    *link = timer->next;
+    break;
+  }
+  recompute_next(clock);
+}
+
+void clock_arm(Clock *clock, Timer *timer, uint64_t deadline)
+{
+  timer->deadline = deadline;
+  recompute_next(clock);
+}
+
+void clock_poll(Clock *clock)
+{
+  if (clock->next == CLOCK_NEVER) return;
+  uint64_t now = clock_now(clock);
+  while (clock->next <= now) {
+    for (Timer *t = clock->timers; t; t = t->next) {
+      if (t->deadline > now) continue;
+      t->deadline = CLOCK_NEVER;
+      t->fire(t->owner);
+    }
+    recompute_next(clock);
+  }
+}
+
+UM_EXPORT um_clock *um_clock_new(uint64_t hertz)
+{
+  Clock *clock = hertz ? calloc(1, sizeof *clock) : NULL;
+  if (!clock) return NULL;
+  clock->hertz = hertz;
+  clock->start_ns = clock_host_ns();
+  clock->next = CLOCK_NEVER;
+  return clock;
+}
+
+UM_EXPORT void um_clock_free(um_clock *clock)
+{
+  free(clock);
+}
+
+UM_EXPORT uint64_t um_clock_now(um_clock *clock)
+{
+  return clock_now(clock);
+}
+
+UM_EXPORT uint64_t um_clock_hertz(const um_clock *clock)
+{
+  return clock->hertz;
+}

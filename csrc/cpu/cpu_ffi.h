@@ -1,0 +1,74 @@
+// cpu: harts at the border.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+typedef struct um_hart um_hart;
+
+// Why um_hart_run() came back.
+enum {
+  UM_EXIT_BUDGET,        // the instructions asked for were executed
+  UM_EXIT_TIME,          // the host time asked for is over
+  UM_EXIT_HALT,          // a device switched the machine off, reset it, or the guest exited (um_control_halted)
+  UM_EXIT_ATTENTION,     // kicked, or a device buffer wants to be served
+  UM_EXIT_STOP,          // pc is a stop address (um_hart_stop_at)
+};
+
+struct um_exit {
+  uint64_t pc;           // of the next instruction
+  uint64_t executed;     // instructions retired by this run
+  uint32_t reason;       // UM_EXIT_*
+};
+
+struct um_hart_options {
+  uint64_t extensions;       // bit a extension: build/gen/riscv_ext.h (umbra.isa gives the mask)
+  uint64_t hartid;           // mhartid
+  uint64_t reset_pc;
+  uint32_t tlb_entries;      // a kind and context: power of two, 16 to 65536
+  uint32_t paging_levels;    // the most satp may hold: 0, 3 (Sv39), 4, 5
+  uint32_t pmp_entries;      // 0 or 16
+  bool     misaligned_trap;  // misaligned loads and stores trap instead of being done
+  bool     fuse;             // fused pairs and triples in tier 0
+  bool     semihosting;      // slli x0,x0,0x1f; ebreak; srai x0,x0,7 reaches the host: SYS_EXIT, SYS_WRITE0, ...
+};
+
+struct um_hart_counts {
+  uint64_t instructions;              // retired
+  uint64_t accesses;                  // loads and stores through the TLB
+  uint64_t tlb_misses[3];             // read, write, execute slow paths
+  uint64_t tlb_fills, tlb_flushes;
+  uint64_t walks, walk_steps;         // page-table walks and the entries they read
+  uint64_t blocks, block_bytes;       // decoded blocks alive, bytes of decode cache in use
+  uint64_t decoded;                   // blocks decoded so far
+  uint64_t invalidated;               // blocks dropped because their bytes changed
+  uint64_t exceptions[32];            // by cause
+  uint64_t interrupts[32];            // by cause
+  uint64_t mmio;                      // loads and stores that reached a device
+  uint64_t idle_ns;                   // host time asleep in wfi
+};
+
+um_hart *um_hart_new(um_mem *mem, um_clock *clock, um_control *control, const struct um_hart_options *options, struct um_fault *why);
+void     um_hart_free(um_hart *hart);
+void     um_hart_reset(um_hart *hart);                             // registers 0, machine mode, pc = reset_pc
+// Runs at most `budget` instructions and `host_ns` of host time. 0 or a negative status (bad arguments).
+int      um_hart_run(um_hart *hart, uint64_t budget, uint64_t host_ns, struct um_exit *exit);
+uint64_t um_hart_reg(const um_hart *hart, uint32_t index);         // x0 to x31
+void     um_hart_set_reg(um_hart *hart, uint32_t index, uint64_t value);
+uint64_t um_hart_freg(const um_hart *hart, uint32_t index);        // f0 to f31, raw bits
+void     um_hart_set_freg(um_hart *hart, uint32_t index, uint64_t value);
+uint64_t um_hart_pc(const um_hart *hart);
+void     um_hart_set_pc(um_hart *hart, uint64_t pc);
+uint32_t um_hart_priv(const um_hart *hart);                        // 0 user, 1 supervisor, 3 machine
+int      um_hart_csr(um_hart *hart, uint32_t number, uint64_t *value, struct um_fault *why);      // as machine mode would read it
+int      um_hart_set_csr(um_hart *hart, uint32_t number, uint64_t value, struct um_fault *why);   // as machine mode would write it
+// Guest-virtual memory as a load would see it now (no side effects on A/D bits). UM_EGUEST names the first address that does not translate.
+int      um_hart_read(um_hart *hart, uint64_t gva, void *to, uint64_t size, struct um_fault *why);
+int      um_hart_write(um_hart *hart, uint64_t gva, const void *from, uint64_t size, struct um_fault *why);
+int      um_hart_translate(um_hart *hart, uint64_t gva, int access, uint64_t *gpa, struct um_fault *why);  // access 0 read, 1 write, 2 execute
+// The line drives a bit of mip: 3 MSIP, 7 MTIP, 9 SEIP, 11 MEIP.
+int      um_hart_connect(um_hart *hart, um_irq *line, uint32_t mip_bit, struct um_fault *why);
+int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why);   // leave with UM_EXIT_STOP before that instruction; at most 64
+void     um_hart_counts(um_hart *hart, struct um_hart_counts *counts);
+const char *um_riscv_extensions(void);                             // "i m a ...": names in the order of the mask's bits
+const char *um_riscv_csr_name(uint32_t number);                    // "mstatus", or NULL
+// Text of the instruction in `word` at `pc` into `text`; returns its length in bytes (2 or 4), 0 if it is none under `extensions`.
+int      um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensions, char *text, uint32_t size);

@@ -1,0 +1,33 @@
+// dev: device models at the border.
+// SPDX-License-Identifier: MIT
+#pragma once
+
+typedef struct um_dev um_dev;
+
+const char *um_dev_model(const um_dev *device);
+uint64_t    um_dev_bytes(const um_dev *device);                    // size of its window
+int         um_dev_map(um_dev *device, um_mem *mem, uint64_t at, const char *name, struct um_fault *why);
+void        um_dev_reset(um_dev *device);
+void        um_dev_free(um_dev *device);                           // unmaps; NULL is fine; lines and character devices stay the caller's
+// Declared state, for people, hashes and snapshots. index from 0; UM_EINVAL past the end.
+struct um_dev_state { char name[32]; uint32_t size, count; };
+int         um_dev_state(const um_dev *device, int index, struct um_dev_state *row, struct um_fault *why);
+int         um_dev_state_read(const um_dev *device, int index, void *to, uint64_t size, struct um_fault *why);
+
+// A character device: bytes from the guest (a ring the host drains) and to the guest (a ring the host fills).
+typedef struct um_chardev um_chardev;
+um_chardev *um_chardev_new(um_control *control);                   // control (may be NULL) is told when the guest's ring is half full or has waited
+void        um_chardev_free(um_chardev *chardev);
+uint32_t    um_chardev_take(um_chardev *chardev, void *to, uint32_t size);           // bytes the guest wrote; returns how many
+uint32_t    um_chardev_give(um_chardev *chardev, const void *from, uint32_t size);   // bytes for the guest; returns how many fitted
+
+um_dev *um_clint_new(um_clock *clock, struct um_fault *why);                         // one hart; lines: um_clint_lines
+int     um_clint_lines(um_dev *clint, int hart, um_irq *software, um_irq *timer, struct um_fault *why);
+um_dev *um_plic_new(uint32_t sources, uint32_t contexts, struct um_fault *why);      // sources 1 to 1023
+int     um_plic_source(um_dev *plic, uint32_t source, um_irq *line, struct um_fault *why);      // line drives source
+int     um_plic_context(um_dev *plic, uint32_t context, um_irq *line, struct um_fault *why);    // context drives line
+um_dev *um_ns16550a_new(um_chardev *chardev, um_irq *line, struct um_fault *why);
+um_dev *um_syscon_new(um_control *control, struct um_fault *why);                    // SiFive test finisher: 0x5555 pass, 0x3333 | code << 16 fail, 0x7777 reset
+um_dev *um_goldfish_rtc_new(um_clock *clock, um_irq *line, struct um_fault *why);
+um_dev *um_htif_new(um_chardev *chardev, um_control *control, struct um_fault *why); // mapped twice: tohost, fromhost
+int     um_htif_map(um_dev *htif, um_mem *mem, uint64_t tohost, uint64_t fromhost, struct um_fault *why);

@@ -1,6 +1,5 @@
 // control: how a running machine is stopped, kicked and put to sleep.
 // SPDX-License-Identifier: MIT
-#define _GNU_SOURCE
 #include "base/control.h"
 #include "base/check.h"
 #include <poll.h>

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""configure: finds what umbra is built with and writes build.ninja from build.ninja.in.
+
+A fresh Debian 12 needs git and python3 for this script and nothing else: --install-deps installs the rest.
+SPDX-License-Identifier: MIT
+"""
+import argparse
+import ctypes
+import glob
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+# What must be there, how to see that it is, and the Debian package that brings it. "build" rows are needed to build at all;
+# for the others the text says what is missing without them.
+NEEDS = [
+    ("cmd gcc", "gcc", "build"),
+    ("file /usr/include/stdio.h", "libc6-dev", "build"),
+    ("cmd ninja", "ninja-build", "build"),
+    ("cmd pkg-config", "pkg-config", "build"),
+    ("cmd luajit", "luajit", "build"),
+    ("pkg luajit", "libluajit-5.1-dev", "build"),
+    ("lua lpeg", "lua-lpeg", "build"),
+    ("lib libfdt.so.1", "libfdt1", "the device tree of a machine"),
+    ("lib libzstd.so.1", "libzstd1", "compressed kernels and images"),
+    ("lua luv", "lua-luv", "the umbra command"),
+    ("lua cjson", "lua-cjson", "the umbra command"),
+    ("lua argparse", "lua-argparse", "the umbra command"),
+    ("file /usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin", "opensbi", "boot"),
+    ("file /usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.elf", "opensbi", "boot"),
+    ("file /usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring", "umbra fetch"),
+    ("cmd xz", "xz-utils", "umbra fetch"),
+    ("cmd busted", "lua-busted", "check"),
+    ("cmd luacheck", "lua-check", "lint"),
+    ("cmd clang", "clang", "lint, fuzz and the guest programs of the specs"),
+    ("cmd clang-tidy", "clang-tidy", "half of lint"),
+    ("fuzzer", "libclang-rt-14-dev", "fuzz"),
+    ("cmd ld.lld", "lld", "the guest programs of the specs"),
+    ("cmd llvm-mc", "llvm", "the encoding specs"),
+    ("ctags", "universal-ctags", "the house spec"),
+    ("cmd qemu-riscv64", "qemu-user", "the differential specs"),
+    ("cmd qemu-system-riscv64", "qemu-system-misc", "the differential specs"),
+    ("cmd riscv64-linux-gnu-gcc", "gcc-riscv64-linux-gnu", "the differential specs"),
+    ("file /usr/riscv64-linux-gnu/include/stdio.h", "libc6-dev-riscv64-cross", "the differential specs"),
+    ("cmd riscv64-unknown-elf-objdump", "binutils-riscv64-unknown-elf", "the disassembler specs"),
+    ("cmd dtc", "device-tree-compiler", "the device tree specs"),
+]
+
+# A generator of guest code, what it reads besides lua/tools and itself, and what it writes into build/gen.
+GENERATORS = [
+    ("lua/tools/gen_riscv.lua", ["lua/isa/riscv", "lua/umbra/isa"],
+     ["riscv_ops.h", "riscv_decode.c", "riscv_interp.c", "riscv_dis.c"]),
+]
+
+# A folder of its own keeps the objects of each way of building beside the others.
+OUT = {"release": "build", "debug": "build/debug", "asan": "build/asan", "fuzz": "build/fuzz"}
+
+
+def output(*command):
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def is_there(probe):
+    kind, _, name = probe.partition(" ")
+    if kind == "cmd":
+        return shutil.which(name) is not None
+    if kind == "file":
+        return os.path.exists(name)
+    if kind == "pkg":
+        return output("pkg-config", "--exists", name) is not None
+    if kind == "lua":
+        return output("luajit", "-e", 'require "%s"' % name) is not None
+    if kind == "ctags":                             # the other ctags has no "end" field
+        return "Universal" in (output("ctags", "--version") or "")
+    if kind == "fuzzer":
+        found = output("clang", "-print-file-name=libclang_rt.fuzzer-x86_64.a") or ""
+        return os.path.exists(found) or bool(glob.glob("/usr/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"))
+    try:
+        ctypes.CDLL(name)
+        return True
+    except OSError:
+        return False
+
+
+def probe_all():
+    return [need for need in NEEDS if not is_there(need[0])]
+
+
+def packages(missing):
+    return list(dict.fromkeys(package for _, package, _ in missing))
+
+
+def install(missing):
+    names = packages(missing)
+    line = "apt-get install -y --no-install-recommends " + " ".join(names)
+    print("missing: %s" % " ".join(names), flush=True)
+    rights = []
+    if os.geteuid() != 0:
+        rights = ["sudo"] if sys.stdin.isatty() else ["sudo", "-n"]
+        if not shutil.which("sudo") or subprocess.run(rights + ["true"], stderr=subprocess.DEVNULL).returncode != 0:
+            sys.exit("configure: no rights to install what is missing; as root: apt-get update && " + line)
+    quiet = rights + ["env", "DEBIAN_FRONTEND=noninteractive"]
+    for command in (["apt-get", "update", "-q"], line.split() + ["-q"]):
+        if subprocess.run(quiet + command, stdin=subprocess.DEVNULL).returncode != 0:
+            sys.exit("configure: failed: " + " ".join(command))
+
+
+class Ninja:
+    """Collects build edges as text."""
+
+    def __init__(self):
+        self.lines = []
+
+    def edge(self, outs, rule, ins=(), needs=(), order=(), **variables):
+        line = "build %s: %s %s" % (" ".join(outs), rule, " ".join(ins))
+        if needs:
+            line += " | " + " ".join(needs)
+        if order:
+            line += " || " + " ".join(order)
+        self.lines.append(line.rstrip())
+        self.lines += ["  %s = %s" % pair for pair in variables.items()]
+
+
+def find(*patterns):
+    return sorted(path for pattern in patterns for path in glob.glob(pattern))
+
+
+def sources():
+    return [path for path in find("csrc/*/*.c", "csrc/*/*/*.c") if not path.startswith("csrc/fuzz/")]
+
+
+def generate(ninja):
+    """Edges for what is generated; returns the generated C files and headers."""
+    headers = find("csrc/*/*_ffi.h", "csrc/*/*/*_ffi.h")
+    ninja.edge(["build/gen/umbra_ffi.h"], "ffi", ["csrc/LAYERS"] + headers, ["lua/tools/gen_ffi.lua"])
+    ninja.edge(["build/gen/umbra.map"], "map", ["build/gen/umbra_ffi.h"], ["lua/tools/gen_map.lua"])
+    made = []
+    for generator, folders, outs in GENERATORS:
+        if not os.path.exists(generator):
+            continue
+        inputs = find("lua/tools/*.lua", *[folder + "/*.lua" for folder in folders])
+        inputs += find(*[folder + ".lua" for folder in folders])
+        outs = ["build/gen/" + name for name in outs]
+        ninja.edge(outs, "isa", [], inputs, generator=generator, outdir="build/gen")
+        made += outs
+    return made
+
+
+def library(ninja, way, cc, made):
+    """Edges for one way of building: objects, then libumbra.so. Returns the objects."""
+    out, objects = OUT[way], []
+    for path in sources() + [path for path in made if path.endswith(".c")]:
+        name = path[:-2].replace("build/gen/", "gen/")
+        objects.append("%s/obj/%s.o" % (out, name))
+        ninja.edge(objects[-1:], "cc", [path], order=[h for h in made if h.endswith(".h")], flags="$flags_" + way, cc=cc)
+    if way != "fuzz":
+        ninja.edge([out + "/libumbra.so"], "so", objects, ["build/gen/umbra.map"], flags="$flags_" + way, cc=cc)
+    return objects
+
+
+def edges(options, have_clang, have_tidy):
+    ninja = Ninja()
+    made = generate(ninja)
+    ways = dict.fromkeys([options.mode, "asan"])
+    for way in ways:
+        library(ninja, way, "$cc", made)
+    # The launcher is the same in every mode: a sanitized library is preloaded into it as into a stock luajit.
+    ninja.edge(["build/umbra"], "launcher", ["csrc/launcher.c"], flags="$flags_release")
+    ninja.edge(["all"], "phony", ["build/umbra", OUT[options.mode] + "/libumbra.so", "build/gen/umbra_ffi.h"])
+
+    fuzzers = []
+    if have_clang:
+        objects = library(ninja, "fuzz", "$clang", made)
+        for path in find("csrc/fuzz/*.c"):
+            fuzzers.append("build/fuzz/" + os.path.basename(path)[:-2])
+            main = "build/fuzz/obj/" + path[:-2] + ".o"
+            ninja.edge([main], "cc", [path], order=made, flags="$flags_fuzz", cc="$clang")
+            ninja.edge(fuzzers[-1:], "fuzzer", [main] + objects)
+    ninja.edge(["fuzz"], "phony", fuzzers)
+    runs = ["run-" + os.path.basename(fuzzer) for fuzzer in fuzzers]
+    for fuzzer, run in zip(fuzzers, runs):
+        ninja.edge([run], "fuzz_run", [fuzzer], corpus="build/fuzz/corpus/" + run[4:])
+    ninja.edge(["fuzz-runs"], "phony", runs)
+
+    stamps = ["build/lint/lua.stamp"]
+    if have_clang:
+        for path in sources() + find("csrc/fuzz/*.c", "csrc/launcher.c") + [path for path in made if path.endswith(".c")]:
+            tidy = "true"
+            if have_tidy and path not in made:
+                tidy = "clang-tidy --quiet %s -- $common $luajit_cflags 2>/dev/null" % path
+            stamps.append("build/lint/%s.stamp" % path)
+            ninja.edge(stamps[-1:], "lint_c", [path], [".clang-tidy"], made, tidy=tidy)
+    lua = find("*/*.lua", "lua/*/*.lua", "lua/*/*/*.lua", "spec/*/*.lua")
+    lua = [path for path in dict.fromkeys(lua) if not path.startswith("build/")]
+    ninja.edge(["build/lint/lua.stamp"], "lint_lua", lua, [".luacheckrc"])
+    ninja.edge(["lint"], "phony", stamps)
+
+    # New and removed files show in the time stamp of their folder.
+    folders = [path.rstrip("/") for path in find("csrc/", "csrc/*/", "csrc/*/*/", "lua/", "lua/*/", "lua/*/*/", "spec/", "spec/*/")]
+    ninja.edge(["build.ninja"], "configure", [], ["configure.py", "build.ninja.in"] + folders)
+    return ninja.lines
+
+
+def settings(options):
+    cc = options.cc
+    asan = output(cc, "-print-file-name=" + ("libclang_rt.asan-x86_64.so" if "clang" in cc else "libasan.so"))
+    mode = {
+        "release": "",
+        "debug": "UMBRA_LIB=$$PWD/build/debug/libumbra.so",
+        "asan": "$asan_env",
+    }
+    values = {
+        "cc": cc,
+        "clang": "clang",
+        "luajit": shutil.which("luajit"),
+        "luacheck": shutil.which("luacheck") or "luacheck",
+        "busted": shutil.which("busted") or "busted",
+        "werror": "-Werror" if os.environ.get("CI") == "true" else "",
+        "luajit_cflags": output("pkg-config", "--cflags", "luajit"),
+        "luajit_libs": output("pkg-config", "--libs", "luajit"),
+        "so": OUT[options.mode] + "/libumbra.so",
+        "asan_env": "LD_PRELOAD=%s ASAN_OPTIONS=detect_leaks=0 UMBRA_LIB=$$PWD/build/asan/libumbra.so" % asan,
+        "mode_env": mode[options.mode],
+        "configure_args": shlex.join(["--mode=" + options.mode, "--cc=" + cc]),
+        "lua_parts": " ".join(name for name in sorted(os.listdir("lua")) if name != "tools"),
+        "share_parts": " ".join(name for name in ["machines", "examples", "docs", "LICENSE", "README.md"] if os.path.exists(name)),
+    }
+    return ["%s = %s" % pair for pair in values.items()]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Finds what umbra is built with and writes build.ninja.")
+    parser.add_argument("--install-deps", action="store_true", help="install the Debian packages that are missing (apt-get)")
+    parser.add_argument("--mode", choices=["release", "debug", "asan"], default="release", help="default: %(default)s")
+    parser.add_argument("--cc", default="gcc", help="C compiler, gcc or clang; default: %(default)s")
+    options = parser.parse_args()
+    os.chdir(os.path.dirname(os.path.abspath(__file__)))
+
+    missing = probe_all()
+    if missing and options.install_deps:
+        install(missing)
+        missing = probe_all()
+    if any(use == "build" for _, _, use in missing):
+        sys.exit("configure: missing: %s; run ./configure.py --install-deps" % " ".join(packages(missing)))
+    if not shutil.which(options.cc):
+        sys.exit("configure: --cc=%s: no such compiler" % options.cc)
+    for _, package, use in missing:
+        print("configure: without %s: no %s" % (package, use))
+
+    blocks = {
+        "@settings@": settings(options),
+        "@edges@": edges(options, shutil.which("clang"), shutil.which("clang-tidy")),
+    }
+    with open("build.ninja.in") as template:
+        lines = [line for row in template.read().split("\n") for line in blocks.get(row, [row])]
+    with open("build.ninja", "w") as result:
+        result.write("# Written by configure.py from build.ninja.in.\n" + "\n".join(lines))
+    print("configure: %s build with %s; next: ninja" % (options.mode, options.cc))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+-- gen_ffi: joins every *_ffi.h into the one text that umbra.clib hands to ffi.cdef.
+-- usage: luajit gen_ffi.lua -o OUT LAYERS HEADER...
+-- The order is that of csrc/LAYERS, by name within a folder; a header that embeds another one's struct by value must come after it,
+-- so headers are moved behind those that define what they embed.
+-- SPDX-License-Identifier: MIT
+local out, layers = nil, {}
+local headers = {}
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+do
+  local args, i = { ... }, 1
+  while args[i] do
+    if args[i] == "-o" then
+      out, i = args[i + 1], i + 1
+    elseif args[i]:match "LAYERS$" then
+      local rank = 0
+      for name in read(args[i]):gmatch "%S+" do
+        rank = rank + 1
+        layers[name] = rank
+      end
+    else
+      headers[#headers + 1] = { path = args[i] }
+    end
+    i = i + 1
+  end
+end
+
+for _, header in ipairs(headers) do
+  local folder = header.path:match "csrc/([^/]+)/"
+  header.rank = assert(layers[folder], header.path .. ": its folder is not in csrc/LAYERS")
+  header.text = read(header.path):gsub("#pragma once[^\n]*\n", ""):gsub("//[^\n]*", ""):gsub("/%*.-%*/", "")
+    :gsub("[ \t]+\n", "\n"):gsub("\n\n+", "\n"):gsub("^\n", "")
+end
+
+table.sort(headers, function(a, b)
+  if a.rank ~= b.rank then return a.rank < b.rank end
+  return a.path < b.path
+end)
+
+local home = {}                                   -- tag -> the header that defines it
+for _, header in ipairs(headers) do
+  for tag in header.text:gmatch "struct%s+([%w_]+)%s*{" do home[tag] = header end
+  for tag in header.text:gmatch "union%s+([%w_]+)%s*{" do home[tag] = header end
+end
+
+local placed, text = {}, {}
+local function place(header)
+  if placed[header] then return end
+  placed[header] = true
+  for tag in header.text:gmatch "struct%s+([%w_]+)%s+[%w_]" do    -- `struct tag name`: by value
+    if home[tag] and home[tag] ~= header then place(home[tag]) end
+  end
+  text[#text + 1] = header.text
+end
+for _, header in ipairs(headers) do place(header) end
+
+local file = assert(io.open(out, "wb"))
+file:write(table.concat(text))
+file:close()

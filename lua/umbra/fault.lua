@@ -1,0 +1,72 @@
+-- fault: errors point at the user's script, not at the toolkit.
+--
+-- A refusal is raised at the first frame whose source lies outside lua/. One case has no such frame:
+-- `return machine {...}` is a tail call and its frame is gone by the time machine() complains. Scripts are
+-- therefore run through fault.run, which keeps note of the line the script was on.
+-- SPDX-License-Identifier: MIT
+local fault = {}
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)umbra/fault%.lua$")   -- .../lua/
+local script                                      -- { source, line } of the script being run, or nil
+
+local function is_user(source)
+  return source:sub(1, 1) ~= "=" and source:sub(2, #here + 1) ~= here
+end
+
+local function user_place()
+  local level = 3                                 -- skip user_place and fault.raise
+  while true do
+    local frame = debug.getinfo(level, "Sl")
+    if not frame then break end
+    if frame.what ~= "C" and is_user(frame.source) then return frame.short_src, frame.currentline end
+    level = level + 1
+  end
+  if script then return script.name, script.line end
+end
+
+-- Raises `text:format(...)` as "file:line: text", file:line being the user's. Without arguments the text is taken as it is.
+function fault.raise(text, ...)
+  if select("#", ...) > 0 then text = text:format(...) end
+  local file, line = user_place()
+  if file then text = ("%s:%d: %s"):format(file, line, text) end
+  error(text, 0)
+end
+
+-- Passes every refusing C call through: `fault.check(C.um_x(..., why), why)`. Returns a status >= 0, raises the text of `why` otherwise.
+function fault.check(status, why)
+  if status >= 0 then return status end
+  local file, line = user_place()
+  local text = require("ffi").string(why.text)
+  if file then text = ("%s:%d: %s"):format(file, line, text) end
+  return error(text, 0)
+end
+
+-- Runs a user's chunk (what loadfile gave) and returns what it returns, at most `seconds` long (default 10). Errors pass through.
+-- The JIT stays off meanwhile: a compiled loop calls no hook, so it could not be interrupted.
+function fault.run(chunk, seconds, ...)
+  local info, limit = debug.getinfo(chunk, "S"), seconds or 10
+  local outer, deadline = script, os.clock() + limit
+  local old_hook, old_mask, old_count = debug.gethook()
+  script = { name = info.short_src, line = info.linedefined }
+  local mine, source = script, info.source
+  local function hook(event, line)
+    if event == "line" then
+      if debug.getinfo(2, "S").source == source then mine.line = line end
+    elseif os.clock() > deadline then
+      error(("%s:%d: still running after %g seconds"):format(mine.name, mine.line, limit), 0)
+    end
+  end
+  local was_on = jit.status()
+  jit.off()
+  debug.sethook(hook, "l", 100000)
+  local function done(ok, ...)
+    debug.sethook(old_hook, old_mask, old_count)
+    if was_on then jit.on() end
+    script = outer
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return done(pcall(chunk, ...))
+end
+
+return fault

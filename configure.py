@@ -5,7 +5,6 @@ A fresh Debian 12 needs git and python3 for this script and nothing else: --inst
 SPDX-License-Identifier: MIT
 """
 import argparse
-import ctypes
 import glob
 import os
 import shlex
@@ -23,8 +22,8 @@ NEEDS = [
     ("cmd luajit", "luajit", "build"),
     ("pkg luajit", "libluajit-5.1-dev", "build"),
     ("lua lpeg", "lua-lpeg", "build"),
-    ("lib libfdt.so.1", "libfdt1", "the device tree of a machine"),
-    ("lib libzstd.so.1", "libzstd1", "compressed kernels and images"),
+    ("file /usr/include/libfdt.h", "libfdt-dev", "the device tree of a machine"),
+    ("file /usr/include/zstd.h", "libzstd-dev", "compressed kernels and images"),
     ("lua luv", "lua-luv", "the umbra command"),
     ("lua cjson", "lua-cjson", "the umbra command"),
     ("lua argparse", "lua-argparse", "the umbra command"),
@@ -36,7 +35,7 @@ NEEDS = [
     ("cmd luacheck", "lua-check", "lint"),
     ("cmd clang", "clang", "lint, fuzz and the guest programs of the specs"),
     ("cmd clang-tidy", "clang-tidy", "half of lint"),
-    ("fuzzer", "libclang-rt-14-dev", "fuzz"),
+    ("libfuzzer", "libclang-rt-dev", "fuzz"),
     ("cmd ld.lld", "lld", "the guest programs of the specs"),
     ("cmd llvm-mc", "llvm", "the encoding specs"),
     ("ctags", "universal-ctags", "the house spec"),
@@ -78,26 +77,15 @@ def is_there(probe):
         return output("luajit", "-e", 'require "%s"' % name) is not None
     if kind == "ctags":                             # the other ctags has no "end" field
         return "Universal" in (output("ctags", "--version") or "")
-    if kind == "fuzzer":
-        found = output("clang", "-print-file-name=libclang_rt.fuzzer-x86_64.a") or ""
-        return os.path.exists(found) or bool(glob.glob("/usr/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a"))
-    try:
-        ctypes.CDLL(name)
-        return True
-    except OSError:
-        return False
+    return bool(glob.glob(os.path.join(output("clang", "-print-resource-dir") or "none", "lib/linux/libclang_rt.fuzzer-*.a")))
 
 
 def probe_all():
     return [need for need in NEEDS if not is_there(need[0])]
 
 
-def packages(missing):
-    return list(dict.fromkeys(package for _, package, _ in missing))
-
-
 def install(missing):
-    names = packages(missing)
+    names = list(dict.fromkeys(package for _, package, _ in missing))
     line = "apt-get install -y --no-install-recommends " + " ".join(names)
     print("missing: %s" % " ".join(names), flush=True)
     rights = []
@@ -247,7 +235,7 @@ def main():
         install(missing)
         missing = probe_all()
     if any(use == "build" for _, _, use in missing):
-        sys.exit("configure: missing: %s; run ./configure.py --install-deps" % " ".join(packages(missing)))
+        sys.exit("configure: missing: %s; run ./configure.py --install-deps" % " ".join(package for _, package, _ in missing))
     if not shutil.which(options.cc):
         sys.exit("configure: --cc=%s: no such compiler" % options.cc)
     for _, package, use in missing:

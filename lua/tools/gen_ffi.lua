@@ -1,7 +1,6 @@
 -- gen_ffi: joins every *_ffi.h into the one text that umbra.clib hands to ffi.cdef.
 -- usage: luajit gen_ffi.lua -o OUT LAYERS HEADER...
--- The order is that of csrc/LAYERS, by name within a folder; a header that embeds another one's struct by value must come after it,
--- so headers are moved behind those that define what they embed.
+-- The order is that of csrc/LAYERS, by name within a folder, but a header comes after those that define the types it names.
 -- SPDX-License-Identifier: MIT
 local out, layers = nil, {}
 local headers = {}
@@ -43,18 +42,19 @@ table.sort(headers, function(a, b)
   return a.path < b.path
 end)
 
-local home = {}                                   -- tag -> the header that defines it
+local home = {}                                   -- type name -> the header that defines it
 for _, header in ipairs(headers) do
-  for tag in header.text:gmatch "struct%s+([%w_]+)%s*{" do home[tag] = header end
-  for tag in header.text:gmatch "union%s+([%w_]+)%s*{" do home[tag] = header end
+  for _, pattern in ipairs { "struct%s+([%w_]+)%s*{", "union%s+([%w_]+)%s*{", "typedef%s[^;{]-([%w_]+)%s*;" } do
+    for name in header.text:gmatch(pattern) do home[name] = header end
+  end
 end
 
 local placed, text = {}, {}
 local function place(header)
   if placed[header] then return end
   placed[header] = true
-  for tag in header.text:gmatch "struct%s+([%w_]+)%s+[%w_]" do    -- `struct tag name`: by value
-    if home[tag] and home[tag] ~= header then place(home[tag]) end
+  for name in header.text:gmatch "um_[%w_]+" do
+    if home[name] then place(home[name]) end
   end
   text[#text + 1] = header.text
 end

@@ -53,12 +53,25 @@ local clib = {
 }
 registry.umbra_clib = clib
 
-local metatypes = {}
+local once = {}
 
--- Gives a border type its methods, once for the life of the Lua state; returns the ctype. All of them are asked for through here.
+-- Gives a border type its methods, once for the life of the Lua state; returns the ctype.
 function clib.metatype(name, methods)
-  if not metatypes[name] then metatypes[name] = ffi.metatype(name, methods) end
-  return metatypes[name]
+  once[name] = once[name] or ffi.metatype(name, methods)
+  return once[name]
+end
+
+-- Declares functions of the host, once for each text, and returns the library `soname` that has them (ffi.C when it is nil):
+-- clib.host([[ int fdt_check_header(const void *fdt); ]], "libfdt.so.1"). Raises "cannot load SONAME" when it is not there.
+function clib.host(declarations, soname)
+  if not once[declarations] then
+    local ok, host = true, ffi.C
+    if soname then ok, host = pcall(ffi.load, soname) end
+    if not ok then error("cannot load " .. soname, 0) end
+    ffi.cdef(declarations)
+    once[declarations] = host
+  end
+  return once[declarations]
 end
 
 return clib

@@ -56,6 +56,11 @@ local function place(header)
   for name in header.text:gmatch "um_[%w_]+" do
     if home[name] then place(home[name]) end
   end
+  local ok, message = pcall(require("ffi").cdef, header.text)     -- better refused here, by name, than by every script later
+  if not ok then
+    io.stderr:write(("%s: not for LuaJIT: %s\n"):format(header.path, message:gsub("^.-: ", "")))
+    os.exit(1)
+  end
   text[#text + 1] = header.text
 end
 for _, header in ipairs(headers) do place(header) end

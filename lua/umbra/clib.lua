@@ -63,15 +63,15 @@ end
 
 -- Declares functions of the host, once for each text, and returns the library `soname` that has them (ffi.C when it is nil):
 -- clib.host([[ int fdt_check_header(const void *fdt); ]], "libfdt.so.1"). Raises "cannot load SONAME" when it is not there.
-function clib.host(declarations, soname)
-  if not once[declarations] then
+function clib.host(text, soname)
+  if not once[text] then
     local ok, host = true, ffi.C
     if soname then ok, host = pcall(ffi.load, soname) end
     if not ok then error("cannot load " .. soname, 0) end
-    ffi.cdef(declarations)
-    once[declarations] = host
+    ffi.cdef(text)
+    once[text] = host
   end
-  return once[declarations]
+  return once[text]
 end
 
 return clib

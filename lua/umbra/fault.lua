@@ -16,12 +16,12 @@ end
 local function user_place()
   local level = 3                                 -- skip user_place and fault.raise
   while true do
-    local frame = debug.getinfo(level, "Sl")
-    if not frame then break end
+    local frame = debug.getinfo(level, "Slf")
+    if not frame then return end
+    if frame.func == fault.run then return script.name, script.line end
     if frame.what ~= "C" and is_user(frame.source) then return frame.short_src, frame.currentline end
     level = level + 1
   end
-  if script then return script.name, script.line end
 end
 
 -- Raises `text:format(...)` as "file:line: text", file:line being the user's. Without arguments the text is taken as it is.

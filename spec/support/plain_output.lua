@@ -53,6 +53,7 @@ return function()
     print_results("FAILED", handler.failures)
     print_results("ERROR", handler.errors)
     if ran() == 0 then io.write("\nno test ran\n") end
+    io.write(("\n"):rep(handler.failuresCount + handler.errorsCount > 0 and 1 or 0))
     io.write(("%d passed, %d failed, %d skipped\n"):format(
       handler.successesCount, handler.failuresCount + handler.errorsCount, handler.pendingsCount))
     io.flush()

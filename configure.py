@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
-"""configure: finds what umbra is built with and writes build.ninja from build.ninja.in.
-
-A fresh Debian 12 needs git and python3 for this script and nothing else: --install-deps installs the rest.
-SPDX-License-Identifier: MIT
-"""
+# configure: finds what umbra is built with and writes build.ninja from build.ninja.in.
+# A fresh Debian 12 needs git and python3 for this script and nothing else: --install-deps installs the rest.
+# SPDX-License-Identifier: MIT
 import argparse
 import glob
 import os
@@ -152,45 +150,45 @@ def library(ninja, way, cc, made):
     return objects
 
 
-def edges(options, have_clang, have_tidy):
+def fuzzers(ninja, made):
+    objects, mains, runs = library(ninja, "fuzz", "$clang", made), [], []
+    for path in find("csrc/fuzz/*.c"):
+        name = os.path.basename(path)[:-2]
+        ninja.edge(["build/fuzz/obj/main/%s.o" % name], "cc", [path], order=made, flags="$flags_fuzz", cc="$clang")
+        mains.append("build/fuzz/" + name)
+        ninja.edge(mains[-1:], "fuzzer", ["build/fuzz/obj/main/%s.o" % name] + objects)
+        runs.append("fuzz-" + name)
+        ninja.edge(runs[-1:], "fuzz_run", mains[-1:], corpus="build/fuzz/corpus/" + name)
+    ninja.edge(["fuzz"], "phony", mains)
+    ninja.edge(["fuzz-runs"], "phony", runs)
+
+
+def lint(ninja, made):
+    stamps, tidied = ["build/lint/lua.stamp"], shutil.which("clang-tidy")
+    for path in sources() + find("csrc/fuzz/*.c", "csrc/launcher.c") + [path for path in made if path.endswith(".c")]:
+        by_hand = tidied and path not in made
+        tidy = "clang-tidy --quiet %s -- $common $luajit_cflags 2>/dev/null" % path if by_hand else "true"
+        stamps.append("build/lint/%s.stamp" % path)
+        ninja.edge(stamps[-1:], "lint_c", [path], [".clang-tidy"], made, tidy=tidy)
+    lua = find("[!b]*/*.lua", "bench/*.lua", "lua/*/*.lua", "lua/*/*/*.lua", "spec/*/*.lua")
+    ninja.edge(stamps[:1], "lint_lua", lua, [".luacheckrc"])
+    ninja.edge(["lint"], "phony", stamps)
+
+
+def edges(options):
     ninja = Ninja()
     made = generate(ninja)
-    ways = dict.fromkeys([options.mode, "asan"])
-    for way in ways:
+    for way in dict.fromkeys([options.mode, "asan"]):
         library(ninja, way, "$cc", made)
     # The launcher is the same in every mode: a sanitized library is preloaded into it as into a stock luajit.
     ninja.edge(["build/umbra"], "launcher", ["csrc/launcher.c"], flags="$flags_release")
     ninja.edge(["all"], "phony", ["build/umbra", OUT[options.mode] + "/libumbra.so", "build/gen/umbra_ffi.h"])
-
-    fuzzers = []
-    if have_clang:
-        objects = library(ninja, "fuzz", "$clang", made)
-        for path in find("csrc/fuzz/*.c"):
-            fuzzers.append("build/fuzz/" + os.path.basename(path)[:-2])
-            main = "build/fuzz/obj/" + path[:-2] + ".o"
-            ninja.edge([main], "cc", [path], order=made, flags="$flags_fuzz", cc="$clang")
-            ninja.edge(fuzzers[-1:], "fuzzer", [main] + objects)
-    ninja.edge(["fuzz"], "phony", fuzzers)
-    runs = ["run-" + os.path.basename(fuzzer) for fuzzer in fuzzers]
-    for fuzzer, run in zip(fuzzers, runs):
-        ninja.edge([run], "fuzz_run", [fuzzer], corpus="build/fuzz/corpus/" + run[4:])
-    ninja.edge(["fuzz-runs"], "phony", runs)
-
-    stamps = ["build/lint/lua.stamp"]
-    if have_clang:
-        for path in sources() + find("csrc/fuzz/*.c", "csrc/launcher.c") + [path for path in made if path.endswith(".c")]:
-            tidy = "true"
-            if have_tidy and path not in made:
-                tidy = "clang-tidy --quiet %s -- $common $luajit_cflags 2>/dev/null" % path
-            stamps.append("build/lint/%s.stamp" % path)
-            ninja.edge(stamps[-1:], "lint_c", [path], [".clang-tidy"], made, tidy=tidy)
-    lua = find("*/*.lua", "lua/*/*.lua", "lua/*/*/*.lua", "spec/*/*.lua")
-    lua = [path for path in dict.fromkeys(lua) if not path.startswith("build/")]
-    ninja.edge(["build/lint/lua.stamp"], "lint_lua", lua, [".luacheckrc"])
-    ninja.edge(["lint"], "phony", stamps)
+    fuzzers(ninja, made)
+    lint(ninja, made)
 
     # New and removed files show in the time stamp of their folder.
-    folders = [path.rstrip("/") for path in find("csrc/", "csrc/*/", "csrc/*/*/", "lua/", "lua/*/", "lua/*/*/", "spec/", "spec/*/")]
+    folders = find("csrc/*/", "csrc/*/*/", "lua/*/", "lua/*/*/", "spec/*/", "machines/", "bench/", "examples/")
+    folders = [".", "csrc", "lua", "spec"] + [path.rstrip("/") for path in folders]
     ninja.edge(["build.ninja"], "configure", [], ["configure.py", "build.ninja.in"] + folders)
     return ninja.lines
 
@@ -198,14 +196,9 @@ def edges(options, have_clang, have_tidy):
 def settings(options):
     cc = options.cc
     asan = output(cc, "-print-file-name=" + ("libclang_rt.asan-x86_64.so" if "clang" in cc else "libasan.so"))
-    mode = {
-        "release": "",
-        "debug": "UMBRA_LIB=$$PWD/build/debug/libumbra.so",
-        "asan": "$asan_env",
-    }
+    mode = {"release": "", "debug": "UMBRA_LIB=$$PWD/build/debug/libumbra.so", "asan": "$asan_env"}
     values = {
         "cc": cc,
-        "clang": "clang",
         "luajit": shutil.which("luajit"),
         "luacheck": shutil.which("luacheck") or "luacheck",
         "busted": shutil.which("busted") or "busted",
@@ -216,8 +209,6 @@ def settings(options):
         "asan_env": "LD_PRELOAD=%s ASAN_OPTIONS=detect_leaks=0 UMBRA_LIB=$$PWD/build/asan/libumbra.so" % asan,
         "mode_env": mode[options.mode],
         "configure_args": shlex.join(["--mode=" + options.mode, "--cc=" + cc]),
-        "lua_parts": " ".join(name for name in sorted(os.listdir("lua")) if name != "tools"),
-        "share_parts": " ".join(name for name in ["machines", "examples", "docs", "LICENSE", "README.md"] if os.path.exists(name)),
     }
     return ["%s = %s" % pair for pair in values.items()]
 
@@ -241,10 +232,8 @@ def main():
     for _, package, use in missing:
         print("configure: without %s: no %s" % (package, use))
 
-    blocks = {
-        "@settings@": settings(options),
-        "@edges@": edges(options, shutil.which("clang"), shutil.which("clang-tidy")),
-    }
+    blocks = {"@settings@": settings(options), "@edges@": edges(options)}
+    os.makedirs("build", exist_ok=True)
     with open("build.ninja.in") as template:
         lines = [line for row in template.read().split("\n") for line in blocks.get(row, [row])]
     with open("build.ninja", "w") as result:

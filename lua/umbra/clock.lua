@@ -1,0 +1,36 @@
+-- clock: guest time; one clock a machine, which its timers and harts share.
+-- SPDX-License-Identifier: MIT
+local ffi    = require "ffi"
+local bits   = require "umbra.bits"
+local clib   = require "umbra.clib"
+local fault  = require "umbra.fault"
+local schema = require "umbra.schema"
+
+local C = clib.C
+
+local clock = {}
+local Clock = {}
+Clock.__index = Clock
+
+local OPTIONS = {
+  { "hertz", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks a second" },
+}
+
+-- clock.new { hertz = 10000000 }: starts at 0 and follows the host's monotonic clock.
+function clock.new(options)
+  options = schema.check(options, OPTIONS, "clock")
+  local ptr = C.um_clock_new(options.hertz)
+  if ptr == nil then fault.raise "clock: the host has no memory for it" end
+  return setmetatable({ ptr = ffi.gc(ptr, C.um_clock_free) }, Clock)
+end
+
+function Clock:now() return bits.number(C.um_clock_now(self.ptr)) end          -- ticks
+function Clock:hertz() return tonumber(C.um_clock_hertz(self.ptr)) end
+
+function Clock:close()
+  if not self.ptr then return end
+  C.um_clock_free(ffi.gc(self.ptr, nil))
+  self.ptr = nil
+end
+
+return clock

@@ -1,0 +1,157 @@
+-- host: the host's terminal, pipes and signals, as `umbra run` needs them.
+--
+-- Signals become a file descriptor (signalfd), so no handler runs at a bad moment and a terminal in raw mode is restored on the
+-- ordinary way out. Nothing here changes a descriptor's blocking mode: standard input and output are shared with the shell.
+-- SPDX-License-Identifier: MIT
+local bit  = require "bit"
+local ffi  = require "ffi"
+local clib = require "umbra.clib"
+
+-- The um_host_ names keep clear of declarations that a user's script may have made of the same functions.
+local C = clib.host [[
+struct um_host_pollfd { int fd; short events, revents; };
+ssize_t um_host_read(int fd, void *to, size_t size) __asm__("read");
+ssize_t um_host_write(int fd, const void *from, size_t size) __asm__("write");
+int um_host_open(const char *path, int flags, int mode) __asm__("open");
+int um_host_close(int fd) __asm__("close");
+int um_host_fcntl(int fd, int command, int argument) __asm__("fcntl");
+int um_host_poll(struct um_host_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
+int um_host_isatty(int fd) __asm__("isatty");
+int um_host_getpgrp(void) __asm__("getpgrp");
+int um_host_tcgetpgrp(int fd) __asm__("tcgetpgrp");
+int um_host_tcgetattr(int fd, void *attributes) __asm__("tcgetattr");
+int um_host_tcsetattr(int fd, int when, const void *attributes) __asm__("tcsetattr");
+void um_host_cfmakeraw(void *attributes) __asm__("cfmakeraw");
+int um_host_sigemptyset(void *set) __asm__("sigemptyset");
+int um_host_sigaddset(void *set, int signal) __asm__("sigaddset");
+int um_host_sigprocmask(int how, const void *set, void *old) __asm__("pthread_sigmask");
+int um_host_signalfd(int fd, const void *set, int flags) __asm__("signalfd");
+void *um_host_signal(int signal, void *handler) __asm__("signal");
+int um_host_epoll_create(int flags) __asm__("epoll_create1");
+int um_host_epoll_ctl(int epoll, int operation, int fd, void *event) __asm__("epoll_ctl");
+]]
+
+local host = {}
+
+local EINTR, EAGAIN, EPIPE = 4, 11, 32
+local POLLIN, POLLOUT, POLLGONE = 1, 4, 8 + 16 + 32      -- POLLGONE: error, hang-up, not open
+local SIG_BLOCK, SIG_SETMASK = 0, 2
+local CLOEXEC, NONBLOCK = 0x80000, 0x800                 -- O_, EPOLL_, SFD_: the same values
+local EPOLL_ADD, EPOLL_DEL = 1, 2
+local SIGPIPE = 13
+local SIGNALS = { 1, 2, 15 }                             -- HUP, INT, TERM
+local SIGNAL_BYTES = 128                                 -- struct signalfd_siginfo
+local ATTRIBUTE_BYTES, SET_BYTES = 256, 256              -- at least struct termios and sigset_t
+
+-- Opens /dev/null in place of standard descriptors that are closed: another file opened later must not be taken for them.
+function host.keep_standard_files()
+  for fd = 0, 2 do
+    if C.um_host_fcntl(fd, 1, 0) < 0 then C.um_host_open("/dev/null", fd == 0 and 0 or 1, 0) end   -- F_GETFD; the lowest free number is fd
+  end
+end
+
+-- A reader that went away is a refused write (EPIPE), not the end of this process.
+function host.ignore_sigpipe()
+  C.um_host_signal(SIGPIPE, ffi.cast("void *", 1))       -- SIG_IGN
+end
+
+function host.is_terminal(fd) return C.um_host_isatty(fd) == 1 end
+
+-- Whether this process may read its terminal: a background job that tried would be stopped.
+function host.is_foreground(fd) return C.um_host_tcgetpgrp(fd) == C.um_host_getpgrp() end
+
+-- Puts the terminal `fd` into raw mode; returns a function that restores it, nil when it is none.
+function host.raw(fd)
+  local old, raw = ffi.new("uint8_t[?]", ATTRIBUTE_BYTES), ffi.new("uint8_t[?]", ATTRIBUTE_BYTES)
+  if C.um_host_tcgetattr(fd, old) ~= 0 then return end
+  ffi.copy(raw, old, ATTRIBUTE_BYTES)
+  C.um_host_cfmakeraw(raw)
+  C.um_host_tcsetattr(fd, 0, raw)
+  return function() C.um_host_tcsetattr(fd, 0, old) end
+end
+
+local Input = {}
+Input.__index = Input
+
+-- host.input(fd): bytes and signals that come from outside. `fd` nil: signals alone. input.fd becomes readable (for poll and
+-- Control:watch) when either is there. Blocks HUP, INT and TERM until close.
+function host.input(fd)
+  local self = setmetatable({ source = fd, watching = false }, Input)
+  self.set, self.old = ffi.new("uint8_t[?]", SET_BYTES), ffi.new("uint8_t[?]", SET_BYTES)
+  C.um_host_sigemptyset(self.set)
+  for _, signal in ipairs(SIGNALS) do C.um_host_sigaddset(self.set, signal) end
+  C.um_host_sigprocmask(SIG_BLOCK, self.set, self.old)
+  self.signals = C.um_host_signalfd(-1, self.set, bit.bor(CLOEXEC, NONBLOCK))
+  self.fd = C.um_host_epoll_create(CLOEXEC)
+  self.event = ffi.new("uint32_t[4]", POLLIN)            -- struct epoll_event, packed or not
+  C.um_host_epoll_ctl(self.fd, EPOLL_ADD, self.signals, self.event)
+  self.buffer = ffi.new("uint8_t[?]", 4096)
+  self.polled = ffi.new("struct um_host_pollfd[2]")
+  self:want(fd ~= nil)
+  return self
+end
+
+-- Whether bytes are welcome now. While they are not, waiting ones do not make input.fd readable.
+function Input:want(yes)
+  yes = yes and self.source ~= nil
+  if yes == self.watching then return end
+  self.watching = yes
+  C.um_host_epoll_ctl(self.fd, yes and EPOLL_ADD or EPOLL_DEL, self.source, self.event)   -- refused for plain files, which are always ready
+end
+
+-- Waiting bytes, at most `most`: nil when there are none now, "" once at the end of input.
+function Input:read(most)
+  if not self.source or most <= 0 then return end
+  self.polled[0].fd, self.polled[0].events, self.polled[0].revents = self.source, POLLIN, 0
+  if C.um_host_poll(self.polled, 1, 0) <= 0 then return end
+  local got = C.um_host_read(self.source, self.buffer, math.min(most, 4096))
+  if got > 0 then return ffi.string(self.buffer, got) end
+  if got < 0 and (ffi.errno() == EINTR or ffi.errno() == EAGAIN) then return end
+  self:want(false)
+  self.source = nil
+  return ""
+end
+
+-- The number of a signal that came, or nil.
+function Input:signal()
+  local info = ffi.new("uint32_t[?]", SIGNAL_BYTES / 4)
+  if C.um_host_read(self.signals, info, SIGNAL_BYTES) == SIGNAL_BYTES then return info[0] end
+end
+
+-- Writes all of `bytes` to `fd`. True, or nil and why not: "gone" when the reader closed it, or the number of a signal that
+-- came while the reader let us wait.
+function Input:write(fd, bytes)
+  local at, size = 0, #bytes
+  local from = ffi.cast("const uint8_t *", bytes)
+  while at < size do
+    local p = self.polled
+    p[0].fd, p[0].events, p[0].revents = fd, POLLOUT, 0
+    p[1].fd, p[1].events, p[1].revents = self.signals, POLLIN, 0
+    C.um_host_poll(p, 2, -1)
+    if p[0].revents ~= 0 then
+      -- A pipe that polls writable takes 4096 bytes without blocking.
+      local wrote = C.um_host_write(fd, from + at, math.min(size - at, 4096))
+      if wrote > 0 then
+        at = at + tonumber(wrote)
+      elseif ffi.errno() == EPIPE or bit.band(p[0].revents, POLLGONE) ~= 0 then
+        return nil, "gone"
+      elseif ffi.errno() ~= EINTR and ffi.errno() ~= EAGAIN then
+        return nil, "refused"
+      end
+    elseif p[1].revents ~= 0 then
+      local signal = self:signal()
+      if signal then return nil, signal end
+    end
+  end
+  return true
+end
+
+function Input:close()
+  if not self.fd then return end
+  C.um_host_close(self.fd)
+  C.um_host_close(self.signals)
+  C.um_host_sigprocmask(SIG_SETMASK, self.old, nil)
+  self.fd = nil
+end
+
+return host

@@ -82,10 +82,13 @@ def probe_all():
     return [need for need in NEEDS if not is_there(need[0])]
 
 
+def names(missing):
+    return " ".join(dict.fromkeys(package for _, package, _ in missing))
+
+
 def install(missing):
-    names = list(dict.fromkeys(package for _, package, _ in missing))
-    line = "apt-get install -y --no-install-recommends " + " ".join(names)
-    print("missing: %s" % " ".join(names), flush=True)
+    line = "apt-get install -y --no-install-recommends " + names(missing)
+    print("missing: " + names(missing), flush=True)
     rights = []
     if os.geteuid() != 0:
         rights = ["sudo"] if sys.stdin.isatty() else ["sudo", "-n"]
@@ -226,7 +229,7 @@ def main():
         install(missing)
         missing = probe_all()
     if any(use == "build" for _, _, use in missing):
-        sys.exit("configure: missing: %s; run ./configure.py --install-deps" % " ".join(package for _, package, _ in missing))
+        sys.exit("configure: missing: %s; run ./configure.py --install-deps" % names(missing))
     if not shutil.which(options.cc):
         sys.exit("configure: --cc=%s: no such compiler" % options.cc)
     for _, package, use in missing:

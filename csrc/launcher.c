@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     lua_rawseti(lua, -2, i);
   }
   if (status == 0) status = lua_pcall(lua, 2, 1, 0);
-  if (status != 0) fprintf(stderr, "umbra: %s\n", lua_tostring(lua, -1));
+  if (status != 0) fprintf(stderr, "umbra: %s\n", lua_isstring(lua, -1) ? lua_tostring(lua, -1) : "error without a message");
   int code = status == 0 ? (int)lua_tointeger(lua, -1) : 125;
   lua_close(lua);
   return code;

@@ -101,3 +101,31 @@ describe("clib", function()
     assert.equal("build/libumbra.so not found: run ./configure.py && ninja", (text:match "^[^\n]+"))
   end)
 end)
+
+describe("the launcher", function()
+  local MAIN = [[return function(args) print(args[0] ~= nil, args[1], args[2], #args) return 7 end]]
+
+  -- Runs a copy of the launcher with `main` for umbra.main at `place` below the same root.
+  local function launch(place, main)
+    local folder = scratch {}
+    tree.run(("mkdir -p %s/bin %s/%s && cp build/umbra %s/bin"):format(folder, folder, place, folder))
+    local file = assert(io.open(("%s/%s/main.lua"):format(folder, place), "w"))
+    file:write(main)
+    file:close()
+    return tree.run(("cd / && %s/bin/umbra run 'a b'"):format(folder))
+  end
+
+  it("finds its Lua in a tree and below a prefix, passes the arguments, and exits as main says", function()
+    for _, place in ipairs { "lua/umbra", "share/umbra/lua/umbra" } do
+      local text, code = launch(place, MAIN)
+      assert.equal("true\trun\ta b\t2\n", text)
+      assert.equal(7, code)
+    end
+  end)
+
+  it("says in a line what main could not handle, with exit code 125", function()
+    local text, code = launch("lua/umbra", "return function() error('no such luck', 0) end")
+    assert.equal("umbra: no such luck\n", text)
+    assert.equal(125, code)
+  end)
+end)

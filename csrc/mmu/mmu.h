@@ -20,7 +20,11 @@ typedef struct Pmp {
   uint64_t addr[PMP_ENTRIES];
   struct { uint64_t first, last; } range[PMP_ENTRIES];        // bytes, inclusive; first > last: off
   unsigned active;                                            // entries with A != OFF
+  unsigned top;                                               // index of the last of them, plus 1
 } Pmp;
+
+enum { PMP_R = 1, PMP_W = 2, PMP_X = 4, PMP_A = 3 << 3, PMP_L = 1 << 7 };            // of pmpcfg
+enum { PMP_OFF = 0, PMP_TOR = 1 << 3, PMP_NA4 = 2 << 3, PMP_NAPOT = 3 << 3 };        // values of PMP_A
 
 void pmp_update(Pmp *pmp);                                     // after any change of cfg or addr
 bool pmp_allows(const Pmp *pmp, uint64_t gpa, uint64_t size, int access, int priv);

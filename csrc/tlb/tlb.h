@@ -28,6 +28,7 @@ struct um_tlb {
   uint64_t  fills, flushes, page_flushes;
   unsigned  entries;
   bool      used;                 // something was filled since the last flush
+  uint8_t   large[2];             // log2 of the largest leaf cached since then, by half of the address space; 0: 4 KiB
 };
 
 static inline TlbEntry *tlb_entry(const Tlb *tlb, int kind, uint64_t gva)
@@ -49,10 +50,21 @@ static inline void tlb_fill(Tlb *tlb, int kind, uint64_t gva, uintptr_t value)
   tlb->used = true;
 }
 
+// Says that a page just filled is part of a leaf of `page` bytes. Entries are 4 KiB each, but a guest that
+// changes a larger leaf may flush by any address in it (Privileged Architecture, SFENCE.VMA), so
+// tlb_flush_page must know how far it has to reach. By half, because a kernel maps large and its
+// processes mostly small.
+static inline void tlb_note_leaf(Tlb *tlb, uint64_t gva, uint64_t page)
+{
+  if (page <= 4096) return;
+  uint8_t bits = (uint8_t)__builtin_ctzll(page);
+  if (bits > tlb->large[gva >> 63]) tlb->large[gva >> 63] = bits;
+}
+
 bool tlb_init(Tlb *tlb, unsigned entries);     // a power of two, 16 to 65536; false without memory
 void tlb_fini(Tlb *tlb);
 void tlb_flush(Tlb *tlb);                      // cheap when nothing was filled
 void tlb_flush_kind(Tlb *tlb, int kind);
-void tlb_flush_page(Tlb *tlb, uint64_t gva);
-// Drops every write entry whose page lies at [host, host + size): the page begins to hold code.
+void tlb_flush_page(Tlb *tlb, uint64_t gva);   // and all else that may belong to the same leaf
+// Drops every entry whose page overlaps host bytes [host, host + size); for TLB_WRITE: the page begins to hold code.
 void tlb_flush_host(Tlb *tlb, int kind, const void *host, uint64_t size);

@@ -55,7 +55,7 @@ local function run(args)
   local p = parser()
   local ok, options = p:pparse(args)
   if not ok then
-    say(options .. " (umbra fetch --help)")
+    say(options:gsub("%s*\n%s*", "; ") .. " (umbra fetch --help)")
     return fetch.MISUSED
   end
   if options.help then

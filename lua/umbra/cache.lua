@@ -6,19 +6,19 @@
 -- when its holder dies, however that happens.
 -- What can fail returns nil and one line of text: callers decide what a missing folder or a full disk means to them.
 
-local ffi = require "ffi"
-local uv  = require "luv"
+local uv = require "luv"
 
 local cache = {}
 
--- Declared here and not in umbra.clib because fetching must work where libumbra.so is not built yet. Both are prototypes,
--- which may be declared again.
-ffi.cdef [[
-int flock(int fd, int operation);
-int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned int flags);
+local PROTOTYPES = [[
+int um_cache_flock(int fd, int operation) __asm__("flock");
+int um_cache_renameat2(int old_dir, const char *old, int new_dir, const char *new, unsigned int flags) __asm__("renameat2");
 ]]
 local LOCK_EX, LOCK_NB, AT_FDCWD, RENAME_EXCHANGE = 2, 4, -100, 2
 local MODE_FILE, MODE_DIR = 420, 493                    -- 0644, 0755
+
+-- Only who writes needs it: what was fetched is found without libumbra.so.
+local function host() return require("umbra.clib").host(PROTOTYPES) end
 
 local TEXTS = {
   ENOSPC = "no space left on the disk", EDQUOT = "disk quota exceeded", EACCES = "permission denied", EPERM = "not permitted",
@@ -146,7 +146,7 @@ function cache.lock(name)
   local file
   file, why = uv.fs_open(path, "a", MODE_FILE)
   if not file then return refuse("cannot write " .. path, why) end
-  if ffi.C.flock(file, LOCK_EX + LOCK_NB) ~= 0 then
+  if host().um_cache_flock(file, LOCK_EX + LOCK_NB) ~= 0 then
     uv.fs_close(file)
     return false
   end
@@ -164,7 +164,7 @@ function cache.publish(name, made)
   cache.remove(old)
   local ok, why = uv.fs_rename(made, place)
   if not ok and uv.fs_lstat(place) then
-    if ffi.C.renameat2(AT_FDCWD, made, AT_FDCWD, place, RENAME_EXCHANGE) == 0 then
+    if host().um_cache_renameat2(AT_FDCWD, made, AT_FDCWD, place, RENAME_EXCHANGE) == 0 then
       cache.remove(made)
       return true
     end

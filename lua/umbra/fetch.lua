@@ -267,7 +267,7 @@ local function kernel_package(guest, meta)
 end
 
 local function fetch_packages(guest, work, options, report)
-  report:step "looking for the mirror that apt uses"
+  report:step "asking apt for its mirror and settings"
   local mirror = options.mirror or apt.host_mirror()
   local root = apt.root(work .. "/apt", {
     mirror = mirror, keyring = options.keyring, suite = guest.suite, architecture = guest.architecture })

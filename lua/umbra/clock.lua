@@ -1,15 +1,15 @@
 -- clock: guest time; one clock a machine, which its timers and harts share.
 -- SPDX-License-Identifier: MIT
-local ffi    = require "ffi"
 local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
 local fault  = require "umbra.fault"
+local handle = require "umbra.handle"
 local schema = require "umbra.schema"
 
 local C = clib.C
 
 local clock = {}
-local Clock = {}
+local Clock = { noun = "clock" }
 Clock.__index = Clock
 
 local OPTIONS = {
@@ -21,16 +21,12 @@ function clock.new(options)
   options = schema.check(options, OPTIONS, "clock")
   local ptr = C.um_clock_new(options.hertz)
   if ptr == nil then fault.raise "clock: the host has no memory for it" end
-  return setmetatable({ ptr = ffi.gc(ptr, C.um_clock_free) }, Clock)
+  return handle.new(Clock, ptr, C.um_clock_free)
 end
 
 function Clock:now() return bits.number(C.um_clock_now(self.ptr)) end          -- ticks
 function Clock:hertz() return tonumber(C.um_clock_hertz(self.ptr)) end
 
-function Clock:close()
-  if not self.ptr then return end
-  C.um_clock_free(ffi.gc(self.ptr, nil))
-  self.ptr = nil
-end
+Clock.close = handle.close
 
 return clock

@@ -1,13 +1,14 @@
 -- control: the buttons of a machine: what its guest asked for (off, reset, exit), and a kick that makes a run come back.
 -- SPDX-License-Identifier: MIT
-local ffi   = require "ffi"
-local clib  = require "umbra.clib"
-local fault = require "umbra.fault"
+local ffi    = require "ffi"
+local clib   = require "umbra.clib"
+local fault  = require "umbra.fault"
+local handle = require "umbra.handle"
 
 local C = clib.C
 
 local control = {}
-local Control = {}
+local Control = { noun = "control" }
 Control.__index = Control
 
 local HALTS = { [C.UM_HALT_OFF] = "off", [C.UM_HALT_RESET] = "reset", [C.UM_HALT_EXIT] = "exit" }
@@ -15,7 +16,7 @@ local HALTS = { [C.UM_HALT_OFF] = "off", [C.UM_HALT_RESET] = "reset", [C.UM_HALT
 function control.new()
   local ptr = C.um_control_new()
   if ptr == nil then fault.raise "control: the host has no memory or no file descriptor for it" end
-  return setmetatable({ ptr = ffi.gc(ptr, C.um_control_free), code = ffi.new "int[1]" }, Control)
+  return handle.new(Control, ptr, C.um_control_free, { code = ffi.new "int[1]" })
 end
 
 -- nil while the guest has asked for nothing; else "off", "reset" or "exit", and its exit code.
@@ -28,10 +29,6 @@ function Control:kick() C.um_control_kick(self.ptr) end           -- the run und
 function Control:clear() C.um_control_clear(self.ptr) end         -- forgets halt and kicks
 function Control:watch(fd) C.um_control_watch(self.ptr, fd or -1) end   -- an idle hart wakes when `fd` is readable; nil: none
 
-function Control:close()
-  if not self.ptr then return end
-  C.um_control_free(ffi.gc(self.ptr, nil))
-  self.ptr = nil
-end
+Control.close = handle.close
 
 return control

@@ -27,6 +27,8 @@ int um_host_sigaddset(void *set, int signal) __asm__("sigaddset");
 int um_host_sigprocmask(int how, const void *set, void *old) __asm__("pthread_sigmask");
 int um_host_signalfd(int fd, const void *set, int flags) __asm__("signalfd");
 void *um_host_signal(int signal, void *handler) __asm__("signal");
+char *um_host_getcwd(char *to, size_t size) __asm__("getcwd");
+int um_host_clock_gettime(int clock, int64_t *seconds_and_ns) __asm__("clock_gettime");
 int um_host_epoll_create(int flags) __asm__("epoll_create1");
 int um_host_epoll_ctl(int epoll, int operation, int fd, void *event) __asm__("epoll_ctl");
 ]]
@@ -55,6 +57,20 @@ function host.ignore_sigpipe()
   C.um_host_signal(SIGPIPE, ffi.cast("void *", 1))       -- SIG_IGN
 end
 
+-- Seconds of the host's monotonic clock.
+local time = ffi.new "int64_t[2]"
+function host.seconds()
+  C.um_host_clock_gettime(1, time)
+  return tonumber(time[0]) + tonumber(time[1]) * 1e-9
+end
+
+-- The current folder, ending in "/".
+function host.folder()
+  local buffer = ffi.new "char[4096]"
+  if C.um_host_getcwd(buffer, 4096) == nil then return "./" end
+  return (ffi.string(buffer):gsub("/*$", "/"))
+end
+
 function host.is_terminal(fd) return C.um_host_isatty(fd) == 1 end
 
 -- Whether this process may read its terminal: a background job that tried would be stopped.
@@ -66,6 +82,7 @@ function host.raw(fd)
   if C.um_host_tcgetattr(fd, old) ~= 0 then return end
   ffi.copy(raw, old, ATTRIBUTE_BYTES)
   C.um_host_cfmakeraw(raw)
+  ffi.cast("uint32_t *", raw)[1] = ffi.cast("uint32_t *", old)[1]     -- c_oflag: programs that end lines with \n alone stay readable
   C.um_host_tcsetattr(fd, 0, raw)
   return function() C.um_host_tcsetattr(fd, 0, old) end
 end

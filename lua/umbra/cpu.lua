@@ -1,0 +1,302 @@
+-- cpu: harts: what runs guest instructions.
+--
+-- A hart needs memory, a clock and a control (the machine makes all of them, or a script by hand):
+--
+--   local hart = cpu.new { mem = mem, clock = clock, control = control, isa = "rv64gc", reset_pc = 0x80000000 }
+--   local exit = hart:run(1000000)
+-- SPDX-License-Identifier: MIT
+local bit    = require "bit"
+local ffi    = require "ffi"
+local bits   = require "umbra.bits"
+local clib   = require "umbra.clib"
+local fault  = require "umbra.fault"
+local handle = require "umbra.handle"
+local schema = require "umbra.schema"
+
+local C = clib.C
+
+local cpu = {}
+local Hart = { noun = "hart" }
+Hart.__index = Hart
+
+local EVER = 2^63                                 -- a budget that is never reached
+local HIGH = 2^32
+
+cpu.OPTIONS = {
+  { "isa", type = "string", default = "rv64gc", help = "instruction set, like rv64gc_zba_zbb" },
+  { "mmu", type = "enum", values = { "none", "sv39", "sv48", "sv57" }, default = "sv48", help = "widest address translation" },
+  { "tlb", type = "table", default = {}, help = "{ entries = 512 }" },
+  { "pmp", type = "enum", values = { 0, 16 }, default = 16, help = "entries of physical memory protection" },
+  { "misaligned", type = "enum", values = { "fast", "trap" }, default = "fast", help = "misaligned loads and stores are done, or trap" },
+  { "fuse", type = "boolean", default = true, help = "run frequent pairs of instructions as one" },
+  { "semihosting", type = "boolean", default = false, help = "let the guest exit and print through semihosting calls" },
+}
+
+local TLB = { { "entries", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "a kind and context" } }
+local LEVELS = { none = 0, sv39 = 3, sv48 = 4, sv57 = 5 }
+
+local OWN = {
+  { "mem", type = "table", required = true }, { "clock", type = "table", required = true }, { "control", type = "table", required = true },
+  { "hartid", type = "integer", default = 0, min = 0 }, { "reset_pc", type = "address", default = 0 },
+}
+
+local REASONS = {
+  [C.UM_EXIT_BUDGET] = "budget", [C.UM_EXIT_TIME] = "time", [C.UM_EXIT_HALT] = "halt", [C.UM_EXIT_ATTENTION] = "attention",
+  [C.UM_EXIT_STOP] = "stop",
+}
+
+local ABI = {}                                    -- register name -> number
+for i, name in ipairs { "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
+  "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6" } do
+  ABI[name], ABI["x" .. i - 1] = i - 1, i - 1
+end
+ABI.fp = ABI.s0
+
+local FABI = {}
+for i, name in ipairs { "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5",
+  "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11" } do
+  FABI[name], FABI["f" .. i - 1] = i - 1, i - 1
+end
+
+cpu.EXCEPTIONS = {
+  [0] = "fetch misaligned", [1] = "fetch access", [2] = "illegal instruction", [3] = "breakpoint", [4] = "load misaligned",
+  [5] = "load access", [6] = "store misaligned", [7] = "store access", [8] = "ecall from user", [9] = "ecall from supervisor",
+  [11] = "ecall from machine", [12] = "fetch page fault", [13] = "load page fault", [15] = "store page fault",
+}
+cpu.INTERRUPTS = {
+  [1] = "supervisor software", [3] = "machine software", [5] = "supervisor timer", [7] = "machine timer", [9] = "supervisor external",
+  [11] = "machine external",
+}
+
+local MIP = { ssip = 1, msip = 3, stip = 5, mtip = 7, seip = 9, meip = 11 }
+local PRIVILEGES = { [0] = "user", [1] = "supervisor", [3] = "machine" }
+
+-- The instruction set ------------------------------------------------------------------------------------------------------
+
+-- The extensions this library knows, in the order of the mask's bits.
+function cpu.extensions()
+  local list = {}
+  for name in ffi.string(C.um_riscv_extensions()):gmatch "%S+" do list[#list + 1] = name end
+  return list
+end
+
+-- What an extension brings along (unprivileged manual, "Naming"; only what is known here is added).
+local IMPLIES = {
+  g = { "i", "m", "a", "f", "d", "zicsr", "zifencei" }, d = { "f" }, f = { "zicsr" }, zicntr = { "zicsr" }, zihpm = { "zicsr" },
+  b = { "zba", "zbb", "zbs" },
+}
+
+-- Extensions named by an ISA string, sorted in canonical order: single letters, then the others as the library lists them.
+-- Raises what is wrong with the string.
+function cpu.parse_isa(text)
+  local known, place = cpu.extensions(), {}
+  for i, name in ipairs(known) do place[name] = i end
+  local lower = text:lower()
+  local width, rest = lower:match "^rv(%d+)(.*)$"
+  if width ~= "64" then fault.raise("isa `%s`: must begin with rv64, like rv64gc", text) end
+  local has = {}
+  local function add(name)
+    if not place[name] and not IMPLIES[name] then
+      fault.raise("isa `%s`: unknown extension `%s`%s", text, name, #name > 1 and schema.suggest(name, known) or "; known: " .. table.concat(known, ", "))
+    end
+    if has[name] then return end
+    has[name] = true
+    for _, more in ipairs(IMPLIES[name] or {}) do if place[more] then add(more) end end
+  end
+  local singles, others = rest:match "^(%l-)_(.*)$"
+  if not singles then singles, others = rest, "" end
+  local at = singles:find "[zsx]"                 -- rv64imafdczicsr: a long name may follow the letters directly
+  if at then
+    others = singles:sub(at) .. "_" .. others
+    singles = singles:sub(1, at - 1)
+  end
+  if singles:find "[^%l]" then fault.raise("isa `%s`: must look like rv64gc_zba_zbb", text) end
+  for letter in singles:gmatch "%l" do add(letter) end
+  for name in others:gmatch "[^_]+" do add(name) end
+  if not has.i then fault.raise("isa `%s`: the base i (or g) is missing", text) end
+  local list = {}
+  for _, name in ipairs(known) do if has[name] then list[#list + 1] = name end end
+  return list
+end
+
+-- The mask of extensions for um_hart_options.
+function cpu.isa_mask(text)
+  local place, mask = {}, 0ULL
+  for i, name in ipairs(cpu.extensions()) do place[name] = i - 1 end
+  for _, name in ipairs(cpu.parse_isa(text)) do mask = bit.bor(mask, bit.lshift(1ULL, place[name])) end
+  return mask
+end
+
+-- A hart -------------------------------------------------------------------------------------------------------------------
+
+-- Options of a machine's `cpu` table (without `harts`), checked in full: the ISA string too.
+function cpu.check(options, where)
+  options = schema.check(options, cpu.OPTIONS, where)
+  options.tlb = schema.check(options.tlb, TLB, (where or "cpu") .. ".tlb")
+  options.extensions = cpu.parse_isa(options.isa)
+  return options
+end
+
+function cpu.new(options)
+  local own, rest = {}, {}
+  for key, value in pairs(options) do rest[key] = value end
+  for _, row in ipairs(OWN) do own[row[1]], rest[row[1]] = rest[row[1]], nil end
+  own = schema.check(own, OWN, "cpu")
+  rest = cpu.check(rest, "cpu")
+  local o, why = ffi.new "struct um_hart_options", ffi.new "struct um_fault"
+  o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa), own.hartid, bits.u64(own.reset_pc)
+  o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
+  o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
+  local ptr = C.um_hart_new(own.mem.ptr, own.clock.ptr, own.control.ptr, o, why)
+  if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
+  C.um_hart_reset(ptr)
+  return handle.new(Hart, ptr, C.um_hart_free, {
+    why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.mmu,
+  })
+end
+
+function Hart:check(status) return fault.check(status, self.why) end
+
+-- Runs at most `budget` instructions (default: no limit) and `seconds` of host time (default: no limit). Returns why it came
+-- back: "budget", "time", "halt", "attention" or "stop"; and how many instructions were executed.
+function Hart:run(budget, seconds)
+  local ns = seconds and math.min(seconds * 1e9, EVER) or EVER
+  if C.um_hart_run(self.ptr, budget and math.min(budget, EVER) or EVER, ns, self.exit) < 0 then
+    fault.raise("hart:run: a budget of %s instructions and %s seconds", tostring(budget), tostring(seconds))
+  end
+  return REASONS[self.exit.reason], tonumber(self.exit.executed)
+end
+
+function Hart:reset() C.um_hart_reset(self.ptr) end
+
+local function index_of(names, name, what)
+  if type(name) == "number" and name >= 0 and name < 32 and name % 1 == 0 then return name end
+  local index = names[name]
+  if index then return index end
+  fault.raise("unknown %s %s", what, schema.show(name))
+end
+
+local function value_of(value)
+  if bits.is_integer(value) then return bits.u64(value) end
+  fault.raise("a register holds 64-bit integers, not %s", schema.show(value))
+end
+
+-- Integer registers, by name ("a0", "x10") or number. Values as umbra.bits describes.
+function Hart:reg(name) return bits.number(C.um_hart_reg(self.ptr, index_of(ABI, name, "register"))) end
+function Hart:set_reg(name, value) C.um_hart_set_reg(self.ptr, index_of(ABI, name, "register"), value_of(value)) end
+
+-- Floating-point registers as raw bits, by name ("fa0", "f10") or number.
+function Hart:freg(name) return bits.number(C.um_hart_freg(self.ptr, index_of(FABI, name, "floating-point register"))) end
+function Hart:set_freg(name, value) C.um_hart_set_freg(self.ptr, index_of(FABI, name, "floating-point register"), value_of(value)) end
+
+function Hart:pc() return bits.number(C.um_hart_pc(self.ptr)) end
+function Hart:set_pc(value) C.um_hart_set_pc(self.ptr, value_of(value)) end
+function Hart:privilege() return PRIVILEGES[C.um_hart_priv(self.ptr)] end      -- "user", "supervisor" or "machine"
+
+local csr_numbers                                 -- name -> number, made at first use
+local function csr_number(name)
+  if type(name) == "number" and name >= 0 and name < 4096 and name % 1 == 0 then return name end
+  if not csr_numbers then
+    csr_numbers = {}
+    for number = 0, 4095 do
+      local text = C.um_riscv_csr_name(number)
+      if text ~= nil then csr_numbers[ffi.string(text)] = number end
+    end
+  end
+  if csr_numbers[name] then return csr_numbers[name] end
+  local names = {}
+  for known in pairs(csr_numbers) do names[#names + 1] = known end
+  table.sort(names)
+  local near = type(name) == "string" and schema.nearest(name, names)
+  fault.raise("unknown CSR %s%s", schema.show(name), near and (", did you mean `%s`?"):format(near) or "")
+end
+
+-- Control and status registers, by name ("mstatus") or number, as machine mode sees them.
+function Hart:csr(name)
+  local value = ffi.new "uint64_t[1]"
+  self:check(C.um_hart_csr(self.ptr, csr_number(name), value, self.why))
+  return bits.number(value[0])
+end
+
+function Hart:set_csr(name, value)
+  self:check(C.um_hart_set_csr(self.ptr, csr_number(name), value_of(value), self.why))
+end
+
+-- Memory at guest-virtual addresses, as a load would see it now.
+function Hart:read(gva, size)
+  local buffer = ffi.new("uint8_t[?]", math.max(size, 1))
+  self:check(C.um_hart_read(self.ptr, bits.u64(gva), buffer, size, self.why))
+  return ffi.string(buffer, size)
+end
+
+function Hart:write(gva, bytes)
+  self:check(C.um_hart_write(self.ptr, bits.u64(gva), bytes, #bytes, self.why))
+end
+
+local ACCESS = { r = 0, w = 1, x = 2 }
+
+-- The guest-physical address of `gva` for "r", "w" or "x"; raises where it does not translate.
+function Hart:translate(gva, access)
+  local gpa = ffi.new "uint64_t[1]"
+  local kind = ACCESS[access or "r"] or fault.raise("access must be \"r\", \"w\" or \"x\", not %s", schema.show(access))
+  self:check(C.um_hart_translate(self.ptr, bits.u64(gva), kind, gpa, self.why))
+  return bits.number(gpa[0])
+end
+
+-- The line (um_irq) drives a bit of mip: "msip", "mtip", "seip" or "meip".
+function Hart:connect(line, bit_name)
+  self:check(C.um_hart_connect(self.ptr, line, MIP[bit_name], self.why))
+end
+
+-- From now on a run stops before the instruction at `pc` (on == false: no longer).
+function Hart:stop_at(pc, on)
+  self:check(C.um_hart_stop_at(self.ptr, bits.u64(pc), on ~= false, self.why))
+end
+
+local function by_cause(counts, names)
+  local list = {}
+  for cause = 0, 31 do
+    local count = tonumber(counts[cause])
+    if count > 0 then list[names[cause] or "cause " .. cause] = count end
+  end
+  return list
+end
+
+-- What happened so far, as a tree of numbers. Traps are listed by cause, those that never came left out.
+function Hart:counters()
+  local counts = ffi.new "struct um_hart_counts"
+  C.um_hart_counts(self.ptr, counts)
+  local misses = { read = tonumber(counts.tlb_misses[0]), write = tonumber(counts.tlb_misses[1]), execute = tonumber(counts.tlb_misses[2]) }
+  local accesses = tonumber(counts.accesses)
+  return {
+    instructions = tonumber(counts.instructions),
+    accesses     = accesses,
+    tlb          = {
+      hits    = math.max(accesses - misses.read - misses.write, 0),
+      misses  = misses,
+      fills   = tonumber(counts.tlb_fills),
+      flushes = tonumber(counts.tlb_flushes),
+    },
+    walks        = tonumber(counts.walks),
+    walk_steps   = tonumber(counts.walk_steps),
+    blocks       = {
+      alive = tonumber(counts.blocks), bytes = tonumber(counts.block_bytes), decoded = tonumber(counts.decoded),
+      invalidated = tonumber(counts.invalidated),
+    },
+    exceptions   = by_cause(counts.exceptions, cpu.EXCEPTIONS),
+    interrupts   = by_cause(counts.interrupts, cpu.INTERRUPTS),
+    mmio         = tonumber(counts.mmio),
+    idle_ns      = tonumber(counts.idle_ns),
+  }
+end
+
+-- "addi a0,a0,1" for the instruction in `word` at `pc` (default 0), and its length in bytes; nil when it is none.
+function Hart:disassemble(word, pc)
+  local text = ffi.new "char[128]"
+  local length = C.um_riscv_disassemble(word % HIGH, bits.u64(pc or 0), cpu.isa_mask(self.isa), text, 128)
+  if length > 0 then return ffi.string(text), length end
+end
+
+Hart.close = handle.close
+
+return cpu

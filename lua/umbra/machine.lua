@@ -1,0 +1,541 @@
+-- machine: a computer described by one table: its memory map is the file, and bus, interrupt wiring and device tree come from it.
+--
+-- Three things are called machine here: `machine {...}` checks a description and returns it; machine.load reads a machine file,
+-- with parameters, and returns a Machine that runs; what a Machine is made of it closes itself, in reverse order.
+-- SPDX-License-Identifier: MIT
+local ffi     = require "ffi"
+local bits    = require "umbra.bits"
+local boot    = require "umbra.boot"
+local clib    = require "umbra.clib"
+local clock   = require "umbra.clock"
+local console = require "umbra.console"
+local control = require "umbra.control"
+local cpu     = require "umbra.cpu"
+local devices = require "devices"
+local fault   = require "umbra.fault"
+local host    = require "umbra.host"
+local image   = require "umbra.image"
+local mem     = require "umbra.mem"
+local param   = require "umbra.param"
+local schema  = require "umbra.schema"
+local tree    = require "umbra.tree"
+
+local C = clib.C
+
+local machine = { param = param.declare }
+
+local Description = {}
+Description.__index = Description
+
+local WATCHDOG = 5                                -- seconds a machine file may take
+local SLICE = 0.01                                -- seconds between two looks at consoles and limits
+local MOST_LEVELS = 8                             -- of machines extending machines
+
+local TOP = {
+  { "name", type = "string", default = "machine", help = "what the machine is called" },
+  { "extends", type = "string", help = "machine file this one starts from" },
+  { "cpu", type = "table", default = {}, help = "the harts" },
+  { "ram", type = "table", required = true, help = "ram = { at = 0x80000000, size = \"512M\" }" },
+  { "map", type = "table", default = {}, help = "the devices" },
+  { "boot", type = "table", default = {}, help = "what runs" },
+  { "console", type = "string", help = "row whose text is the machine's; default: the first that has one" },
+  { "timebase", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks of the guest's clock a second" },
+  { "seed", type = "integer", default = 0, min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy" },
+}
+
+local HARTS = { "harts", type = "integer", default = 1, min = 1, max = 1, help = "this version runs one" }
+
+local RAM = {
+  { "at", type = "address", default = 0x80000000, max = 2^48, multiple_of = 4096, help = "first address" },
+  { "size", type = "size", required = true, min = 4096, max = 2^40, multiple_of = 4096, help = "bytes" },
+}
+
+local BOOT = {
+  { "firmware", type = "path", words = { "none" }, help = "runs first, in machine mode" },
+  { "kernel", type = "path", help = "Linux Image, ELF file or raw bytes" },
+  { "initrd", type = "path", help = "initial RAM disk" },
+  { "append", type = "string", help = "command line of the kernel" },
+  { "guest", type = "string", help = "fetched guest that gives firmware, kernel and initrd where they are not named" },
+  { "signature", type = "path", help = "file for the memory from begin_signature to end_signature, once the guest ends" },
+  { "signature_granularity", type = "enum", values = { 1, 2, 4, 8, 16, 32, 64 }, default = 16, help = "bytes a line" },
+}
+
+local ROW = {
+  { "at", type = "address", max = 2^52, help = "first address" },
+  { "name", type = "string", required = true, help = "what the row is called" },
+}
+
+-- Descriptions -------------------------------------------------------------------------------------------------------------
+
+-- Splits a row into its named keys and its device, and refuses what is neither.
+local function split_row(row, index, name)
+  local label = ("map row %s"):format(name or tostring(index))
+  if type(row) ~= "table" or devices.is_description(row) then
+    fault.raise("%s must be a table like { at = 0x10000000, name = \"uart0\", dev.ns16550a {} }", label)
+  end
+  local keys, device = {}, row[1]
+  for key, value in pairs(row) do
+    if key ~= 1 then keys[key] = value end
+  end
+  if device ~= nil and not devices.is_description(device) then fault.raise("%s: %s is no device: write dev.MODEL {...}", label, schema.show(device)) end
+  keys.name = keys.name or name
+  return keys, device, label
+end
+
+-- The rows of a map in order: its numbered rows, then the named ones sorted. A value of false takes a row of the base out.
+local function list_rows(map)
+  local list, names = {}, {}
+  for key in pairs(map) do
+    if type(key) == "string" then
+      names[#names + 1] = key
+    elseif type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
+      fault.raise("`map` takes rows, not a key %s", schema.show(key))
+    end
+  end
+  table.sort(names)
+  for index = 1, table.maxn(map) do               -- a row may be nil or false: `drive and {...}`
+    if map[index] then list[#list + 1] = { index = index, row = map[index] } end
+  end
+  for _, name in ipairs(names) do list[#list + 1] = { name = name, row = map[name] } end
+  return list
+end
+
+-- Adds the rows of `map` to `rows`; a row whose name is there already overrides what it says.
+local function merge_rows(rows, map)
+  local own = {}
+  for _, entry in ipairs(list_rows(map)) do
+    local place
+    if entry.row == false then
+      for i, row in ipairs(rows) do if row.name == entry.name then place = i end end
+      if not place then fault.raise("map.%s = false: there is no such row to take out", entry.name) end
+      table.remove(rows, place)
+    else
+      local keys, device, label = split_row(entry.row, entry.index, entry.name)
+      keys = schema.check(keys, ROW, label)
+      for i, row in ipairs(rows) do if row.name == keys.name then place = i end end
+      local base = place and rows[place]
+      if own[keys.name] then fault.raise("%s: there is a row named `%s` already", label, keys.name) end
+      own[keys.name] = true
+      if not device and not base then fault.raise("%s (`%s`): its device is missing, like dev.ns16550a {}", label, keys.name) end
+      device = device or base.device
+      local row = { name = keys.name, at = keys.at or base and base.at, device = device, model = device.model, options = device.options }
+      if row.at == nil and row.model.placed ~= false then fault.raise("%s (`%s`): missing key `at`", label, row.name) end
+      if #row.name > 27 then fault.raise("%s: the name `%s` is longer than 27 bytes", label, row.name) end
+      if base then rows[place] = row else rows[#rows + 1] = row end
+    end
+  end
+  return rows
+end
+
+local function over(base, own)
+  local all = {}
+  for key, value in pairs(base or {}) do all[key] = value end
+  for key, value in pairs(own or {}) do all[key] = value end
+  return all
+end
+
+local function with_harts(declared)
+  local rows = { HARTS }
+  for i, row in ipairs(declared) do rows[i + 1] = row end
+  return rows
+end
+
+local level = 0                                   -- how deep in extended machines
+
+local function base_of(options)
+  if options.extends == nil then return end
+  if type(options.extends) ~= "string" then fault.raise("`extends` must name a machine file, not %s", schema.show(options.extends)) end
+  if level >= MOST_LEVELS then fault.raise("extends = %q: machines extend one another in a circle", options.extends) end
+  level = level + 1
+  local ok, base = pcall(machine.describe, options.extends, nil, { folder = param.folder() })
+  level = level - 1
+  if not ok then error(base, 0) end
+  return base
+end
+
+local function check_cpu(options)
+  local own = schema.check(options, with_harts(cpu.OPTIONS), "cpu")
+  own.harts = nil
+  return cpu.check(own, "cpu")
+end
+
+-- Checks a description. What a script gets back can be built by machine.build; a machine file returns it.
+local function describe(_, options)
+  if type(options) ~= "table" then fault.raise("machine takes a table, not %s", schema.show(options)) end
+  local base = base_of(options)
+  local raw = over(base and base.raw, options)
+  for _, key in ipairs { "cpu", "ram", "boot" } do
+    local own = options[key]
+    if own ~= nil and type(own) ~= "table" then fault.raise("`%s` must be a table, not %s", key, schema.show(own)) end
+    if base or own then raw[key] = over(base and base.raw[key], own) end
+  end
+  if raw.boot then                                -- paths are found from the file they stand in
+    local own = {}
+    for key in pairs(options.boot or {}) do own[key] = raw.boot[key] end
+    own = param.resolve(schema.check(own, BOOT, "boot"), BOOT)
+    for key in pairs(options.boot or {}) do raw.boot[key] = own[key] end
+  end
+  local checked = schema.check(raw, TOP)
+  local self = setmetatable({ raw = raw, name = checked.name, timebase = checked.timebase, seed = checked.seed }, Description)
+  self.cpu = check_cpu(checked.cpu)
+  self.ram = schema.check(checked.ram, RAM, "ram")
+  self.boot = schema.check(checked.boot, BOOT, "boot")
+  if options.map ~= nil and type(options.map) ~= "table" then fault.raise("`map` must be a table of rows, not %s", schema.show(options.map)) end
+  local rows = {}
+  for i, row in ipairs(base and base.rows or {}) do rows[i] = row end
+  self.rows = merge_rows(rows, options.map or {})
+  self.console = checked.console
+  local names = {}
+  for _, row in ipairs(self.rows) do if row.model.console then names[#names + 1] = row.name end end
+  local has = self.console == nil
+  for _, name in ipairs(names) do has = has or name == self.console end
+  if not has then
+    fault.raise("console = %s: no row with a console has that name%s", schema.show(self.console), schema.suggest(self.console, names))
+  end
+  return self
+end
+
+-- Loading ------------------------------------------------------------------------------------------------------------------
+
+local stock = debug.getinfo(1, "S").source:match("^@(.*)umbra/machine%.lua$") .. "../machines/"
+
+local function is_file(path)
+  local file = io.open(path, "rb")
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- The file meant by `name`: a path (relative to `folder` or the current one), or the name of a machine that umbra brings along.
+function machine.find(name, folder)
+  local path = (name:sub(1, 1) == "/" or not folder) and name or folder .. name
+  if is_file(path) or name:find "/" then return path end
+  local own = stock .. name:gsub("%.lua$", "") .. ".lua"
+  return is_file(own) and own or path
+end
+
+local function read(path)
+  local text, why = image.read(path)
+  if not text then fault.raise("%s", why) end
+  local chunk, message = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
+  if not chunk then error(message, 0) end
+  setfenv(chunk, setmetatable({}, { __index = _G }))               -- globals of a machine file are its own
+  return chunk, select(2, text:gsub("\n", "\n")) + (text:sub(-1) == "\n" and 0 or 1)
+end
+
+-- Runs a machine file with parameters ({ name = value }, text or the type declared) and returns its description and the rows
+-- of its parameters. lenient: a missing required parameter is no refusal; the description may be nil then.
+function machine.describe(name, given, options)
+  options = options or {}
+  local path = machine.find(name, options.folder)
+  local chunk, lines = read(path)
+  local function refuse(text) fault.raise("%s", text) end
+  local scope = { folder = path:match "^(.*/)" or "", given = given, refuse = refuse, lenient = options.lenient }
+  local description, rows = param.scope(scope, function()
+    local ok, result = pcall(fault.run, chunk, WATCHDOG)
+    if not ok then error(type(result) == "string" and result or ("%s: raised %s"):format(path, schema.show(result)), 0) end
+    if getmetatable(result) ~= Description then
+      error(("%s:%d: the file returns %s: a machine file ends with `return machine {...}`"):format(path, lines, schema.show(result)), 0)
+    end
+    return result
+  end)
+  if level == 0 then param.check_given(given or {}, rows, refuse) end
+  return description, rows
+end
+
+-- Machines -----------------------------------------------------------------------------------------------------------------
+
+local Machine = {}
+Machine.__index = Machine
+
+local Closed = {
+  __index = function(_, key)
+    if key == "close" then return Machine.close end
+    fault.raise "this machine is closed"
+  end,
+}
+
+-- Whoever makes a part says how it is closed; Machine:close goes backwards.
+local function owned(self, object, close)
+  self.closers[#self.closers + 1] = close or function() object:close() end
+  return object
+end
+
+local function own_pointer(self, ptr, free, what)
+  if ptr == nil then fault.raise("%s: the host has no memory for it", what) end
+  ptr = ffi.gc(ptr, free)
+  return owned(self, ptr, function() free(ffi.gc(ptr, nil)) end)
+end
+
+-- For devices.lua, while the machine is built.
+function Machine:new_line() return own_pointer(self, C.um_irq_new(), C.um_irq_free, "interrupt line") end
+
+function Machine:new_chardev(row)
+  local ptr = own_pointer(self, C.um_chardev_new(self.control.ptr), C.um_chardev_free, row.name)
+  local text = console.new(ptr, row.name)
+  text.machine = self
+  self.consoles[row.name] = text
+  self.consoles[#self.consoles + 1] = text
+  return ptr
+end
+
+function Machine:new_block(path, read_only)
+  return owned(self, require("umbra.block").open { path = path, read_only = read_only })
+end
+
+-- "FILE:LINE: " of the row's device, or "".
+local function refuse_at(row, text, ...)
+  error(row.device.place .. text:format(...), 0)
+end
+
+local function make_devices(self, description)
+  for _, row in ipairs(description.rows) do
+    local absent = row.model.absent and row.model.absent(row.options)
+    if row.model.placed == false then absent = not self.tohost end
+    if not absent then
+      local made = { name = row.name, at = row.at, device = row.device, model = row.model, options = row.options, bytes = row.options.size }
+      if row.options.irq then made.line = self:new_line() end
+      if row.model.create then
+        local ok, text = pcall(devices.create, made, self)
+        if not ok then refuse_at(row, "%s: %s", row.name, (text:gsub("^[^:]*:%d+: ", ""))) end
+        made.bytes = bits.number(C.um_dev_bytes(made.ptr))
+        owned(self, made, function() C.um_dev_free(ffi.gc(made.ptr, nil)) end)
+      end
+      self.rows[#self.rows + 1] = made
+      if row.model == devices.models.plic then self.plic = made end
+    end
+  end
+end
+
+local function range(at, size) return ("%s to %s"):format(bits.hex(at), bits.hex(at + size - 1)) end
+
+-- Rows that claim the same addresses, and lines that lead nowhere, are refused at the line of the later row.
+local function check_map(self)
+  local by_irq = {}
+  for i, row in ipairs(self.rows) do
+    if row.at then
+      local others = { { name = "ram", at = self.ram.at, bytes = self.ram.size } }
+      for j = 1, i - 1 do others[#others + 1] = self.rows[j] end
+      for _, other in ipairs(others) do
+        if other.at and row.at < other.at + other.bytes and other.at < row.at + row.bytes then
+          refuse_at(row, "map row `%s` (%s) overlaps `%s` (%s)", row.name, range(row.at, row.bytes), other.name, range(other.at, other.bytes))
+        end
+      end
+    end
+    local irq = row.options.irq
+    if irq then
+      if not self.plic then refuse_at(row, "map row `%s`: irq = %d needs an interrupt controller in the map (dev.plic)", row.name, irq) end
+      local sources = self.plic.options.sources
+      if irq > sources then refuse_at(row, "map row `%s`: irq = %d is out of range: `%s` has inputs 1 to %d", row.name, irq, self.plic.name, sources) end
+      if by_irq[irq] then refuse_at(row, "map row `%s`: irq = %d is taken by `%s`", row.name, irq, by_irq[irq]) end
+      by_irq[irq] = row.name
+    end
+  end
+end
+
+local function map_devices(self)
+  for _, row in ipairs(self.rows) do
+    if row.model == devices.models.rom then
+      fault.check(C.um_mem_add_ram(self.mem.ptr, row.at, row.bytes, 1, row.name, self.why), self.why)
+      self.rom = self.rom or row
+    elseif row.model.placed == false then
+      fault.check(C.um_htif_map(row.ptr, self.mem.ptr, bits.u64(self.tohost), bits.u64(self.fromhost or 0), self.why), self.why)
+    elseif C.um_dev_map(row.ptr, self.mem.ptr, row.at, row.name, self.why) < 0 then
+      refuse_at(row, "%s: %s", row.name, ffi.string(self.why.text))
+    end
+  end
+end
+
+local function connect(self)
+  for _, row in ipairs(self.rows) do
+    if row.model.connect then row.model.connect(row, self) end
+    if row.line then fault.check(C.um_plic_source(self.plic.ptr, row.options.irq, row.line, self.why), self.why) end
+  end
+end
+
+local function choose_console(self, description)
+  self.console = description.console and self.consoles[description.console] or self.consoles[1]
+end
+
+local function open_signature(self, options)
+  if not options.signature then return end
+  local from, to = boot.symbol(self.files, "begin_signature"), boot.symbol(self.files, "end_signature")
+  if not from or not to then
+    fault.raise("signature: %s has no symbols begin_signature and end_signature", self.files.kernel and self.files.kernel.name or "no kernel")
+  end
+  if to < from or to - from > self.ram.size then fault.raise("signature: end_signature lies before begin_signature") end
+  local file, why = io.open(options.signature, "wb")
+  if not file then fault.raise("signature: cannot open %s", why) end
+  self.signature = { file = file, from = from, size = tonumber(to - from), granularity = options.signature_granularity }
+  owned(self, self.signature, function() file:close() end)
+end
+
+local function build(self, description)
+  self.files   = boot.open(description.boot)
+  self.control = owned(self, control.new())
+  self.clock   = owned(self, clock.new { hertz = description.timebase })
+  self.mem     = owned(self, mem.new())
+  if C.um_mem_add_ram(self.mem.ptr, self.ram.at, self.ram.size, 0, "ram", self.why) < 0 then fault.raise("ram.size: %s", ffi.string(self.why.text)) end
+  self.tohost, self.fromhost = boot.symbol(self.files, "tohost"), boot.symbol(self.files, "fromhost")
+  make_devices(self, description)
+  check_map(self)
+  map_devices(self)
+  local options = { mem = self.mem, clock = self.clock, control = self.control, reset_pc = self.rom and self.rom.at or self.ram.at }
+  for _, row in ipairs(cpu.OPTIONS) do options[row[1]] = description.cpu[row[1]] end
+  self.hart = owned(self, cpu.new(options))
+  self.cpu  = { [0] = self.hart }
+  connect(self)
+  choose_console(self, description)
+  open_signature(self, description.boot)
+  self:reset()
+end
+
+-- Builds a machine from a description.
+function machine.build(description)
+  if getmetatable(description) ~= Description then fault.raise("machine.build takes what machine {...} returns, not %s", schema.show(description)) end
+  local self = setmetatable({
+    name = description.name, description = description, ram = description.ram, seed = description.seed, timebase = description.timebase,
+    why = ffi.new "struct um_fault", closers = {}, consoles = {}, rows = {},
+  }, Machine)
+  local ok, text = pcall(build, self, description)
+  if ok then return self end
+  self:close()
+  error(text, 0)
+end
+
+-- machine.load("machines/riscv-virt.lua", { ram = "256M" }): a machine that is ready to run.
+function machine.load(name, given)
+  if type(name) ~= "string" then fault.raise("machine.load takes the path of a machine file, not %s", schema.show(name)) end
+  return machine.build((machine.describe(name, given)))
+end
+
+-- Back to the state after power-on, files loaded anew.
+function Machine:reset()
+  self.control:clear()
+  self.ended = nil
+  for _, row in ipairs(self.rows) do
+    if row.ptr then C.um_dev_reset(row.ptr) end
+  end
+  self.hart:reset()
+  self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
+end
+
+-- The device tree as the guest sees it: bytes.
+function Machine:dtb() return tree.of(self, self.plan) end
+
+local function write_signature(self)
+  local s = self.signature
+  if not s or s.done then return end
+  s.done = true
+  local bytes = self.mem:read(s.from, s.size)
+  for at = 1, #bytes, s.granularity do
+    local line = bytes:sub(at, at + s.granularity - 1)
+    line = line .. ("\0"):rep(s.granularity - #line)
+    s.file:write((line:reverse():gsub(".", function(c) return ("%02x"):format(c:byte()) end)), "\n")
+  end
+  s.file:flush()
+end
+
+-- Runs for one slice (at most `budget` instructions and `seconds` of host time) and serves the consoles. Returns the hart's reason
+-- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit.
+function Machine:slice(budget, seconds)
+  for _, text in ipairs(self.consoles) do text:feed() end
+  local reason, executed = self.hart:run(budget, seconds)
+  for _, text in ipairs(self.consoles) do text:drain() end
+  local halt, code = self.control:halted()
+  if halt then
+    self.ended = { reason = halt, code = code }
+    if halt ~= "reset" then write_signature(self) end
+  end
+  return reason, executed
+end
+
+local RUN = {
+  { "instructions", type = "integer", min = 1, help = "stop after so many" },
+  { "until_text", type = "string", help = "stop when the console shows this" },
+  { "until_pc", type = "any", help = "stop before the instruction at this address" },
+  { "timeout", type = "number", min = 0, help = "seconds of host time" },
+  { "is_pattern", type = "boolean", default = false, help = "until_text is a Lua pattern" },
+  { "console", type = "table", help = "whose text until_text means; default: the machine's" },
+}
+
+-- One look at the limits: the result when the run is over, else nil.
+local function finished(self, options, state, reason)
+  if options.until_text then
+    local found = { state.console:find(options.until_text, options.is_pattern) }
+    if found[1] ~= nil then return { reason = "text", found = found } end
+  end
+  if self.ended then return { reason = self.ended.reason, code = self.ended.code } end
+  if reason == "stop" then return { reason = "pc" } end
+  if state.left and state.left <= 0 then return { reason = "instructions" } end
+  if state.deadline and host.seconds() >= state.deadline then return { reason = "timeout" } end
+end
+
+-- Runs until one of the limits given, or until the guest ends. Returns { reason =, executed =, pc = }: reason is "instructions",
+-- "text" (found = what matched), "pc", "timeout", or what the guest asked for: "off" and "exit" (code = its exit code), "reset".
+function Machine:run(options)
+  options = schema.check(options, RUN, "run")
+  local state = {
+    console  = options.console or self.console,
+    left     = options.instructions,
+    deadline = options.timeout and host.seconds() + options.timeout,
+  }
+  if options.until_text and not state.console then fault.raise("run: until_text needs a console in the map") end
+  if options.until_pc then
+    if not bits.is_integer(options.until_pc) then fault.raise("run: `until_pc` must be an address, not %s", schema.show(options.until_pc)) end
+    self.hart:stop_at(options.until_pc)
+  end
+  local executed, result = 0, nil
+  local ok, text = pcall(function()
+    result = options.until_text and finished(self, { until_text = options.until_text, is_pattern = options.is_pattern }, state)
+    while not result do
+      local seconds = state.deadline and math.max(math.min(state.deadline - host.seconds(), SLICE), 0) or SLICE
+      if self.ended then result = finished(self, options, state) break end
+      local reason, count = self:slice(state.left, seconds)
+      executed = executed + count
+      if state.left then state.left = state.left - count end
+      result = finished(self, options, state, reason)
+    end
+  end)
+  if options.until_pc then self.hart:stop_at(options.until_pc, false) end
+  if not ok then error(text, 0) end
+  result.executed, result.pc = executed, self.hart:pc()
+  return result
+end
+
+-- Everything that was counted, as a tree of numbers: the hart's (umbra.cpu), and reads and writes by device.
+function Machine:counters()
+  local counts = self.hart:counters()
+  counts.traps = { exceptions = counts.exceptions, interrupts = counts.interrupts }
+  counts.exceptions, counts.interrupts = nil, nil
+  local row, by_device = ffi.new "struct um_mem_row", {}
+  for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
+    fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
+    if row.kind == C.UM_MEM_MMIO then
+      local name = ffi.string(row.name)
+      local sum = by_device[name] or { reads = 0, writes = 0 }
+      by_device[name] = { reads = sum.reads + tonumber(row.reads), writes = sum.writes + tonumber(row.writes) }
+    end
+  end
+  counts.mmio = { total = counts.mmio, devices = by_device }
+  return counts
+end
+
+-- Closes every part in the reverse order of its making. Harmless when called again.
+function Machine:close()
+  if getmetatable(self) ~= Machine then return end
+  for i = #self.closers, 1, -1 do self.closers[i]() end
+  for key in pairs(self) do self[key] = nil end             -- clearing: any order will do
+  setmetatable(self, Closed)
+end
+
+-- The map as text, one row a line.
+function Machine:describe()
+  local row, lines = ffi.new "struct um_mem_row", {}
+  for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
+    fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
+    lines[#lines + 1] = ("0x%012x  0x%012x  %s"):format(row.at, row.at + row.size - 1, ffi.string(row.name))
+  end
+  return table.concat(lines, "\n")
+end
+
+return setmetatable(machine, { __call = describe })

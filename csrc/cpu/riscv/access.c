@@ -1,0 +1,255 @@
+// access: the slow path of fetches, loads and stores: translation, refill, misalignment, devices.
+// SPDX-License-Identifier: MIT
+//
+// RISC-V Privileged Architecture 20240411, chapters 3.1.6.3 (MPRV), 3.6 (PMA), 3.7 (PMP), 10.3; Unprivileged, CMO. As
+// PMA: RAM does misaligned accesses of any kind but atomics; devices do aligned loads and stores of the widths they
+// answer and nothing else: the rest are access faults. The part of an access that faults names the address in tval.
+#include "cpu/riscv/hart.h"
+#include <string.h>
+
+#define ENVCFG_CBIE  (3ull << 4)
+#define ENVCFG_CBCFE (1ull << 6)
+#define ENVCFG_CBZE  (1ull << 7)
+
+enum { BLOCK_BYTES = 64 };                        // of cbo.*
+
+// Where an access within one page goes.
+typedef struct Place {
+  uint8_t *host;                                  // NULL: a device
+  uint64_t gpa;                                   // for a device
+} Place;
+
+static bool access_fault(Hart *hart, int access, uint64_t gva)
+{
+  static const uint8_t cause[] = { CAUSE_LOAD_ACCESS, CAUSE_STORE_ACCESS, CAUSE_FETCH_ACCESS };
+  hart_raise(hart, cause[access], gva);
+  return false;
+}
+
+static bool page_fault(Hart *hart, int access, uint64_t gva)
+{
+  static const uint8_t cause[] = { CAUSE_LOAD_PAGE, CAUSE_STORE_PAGE, CAUSE_FETCH_PAGE };
+  hart_raise(hart, cause[access], gva);
+  return false;
+}
+
+bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int priv, MmuResult *result)
+{
+  Mmu *mmu = &hart->mmu;
+  mmu->priv = (uint8_t)priv;
+  mmu->levels = priv == PRIV_M ? 0 : hart->paging;
+  mmu->sum = hart->mstatus & MSTATUS_SUM;
+  mmu->mxr = hart->mstatus & MSTATUS_MXR;
+  if (unlikely(!mmu_translate(mmu, gva, size, access, result)))
+    return result->fault == UM_MMU_PAGE_FAULT ? page_fault(hart, access, gva) : access_fault(hart, access, gva);
+  if (result->page > PAGE_BYTES) hart_note_big(hart, gva, result->page);
+  return true;
+}
+
+bool hart_fetch(Hart *hart, uint64_t gva, uint64_t *gpa)
+{
+  MmuResult result;
+  if (!hart_translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, &result)) return false;
+  *gpa = result.gpa;
+  return mem_ram(hart->mem, result.gpa, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
+}
+
+// The page's host address and flags, NULL for a device or a hole.
+static uint8_t *ram_page(Mem *mem, uint64_t gpa, unsigned *flags)
+{
+  Region *ram = mem->ram;
+  uint64_t page = gpa & PAGE_MASK;
+  if (likely(ram && page - ram->at < ram->size)) {
+    *flags = ram->pages[(page - ram->at) >> PAGE_BITS];
+    return ram->host + (page - ram->at);
+  }
+  *flags = mem_page_flags(mem, gpa);
+  return *flags & PAGE_SLOW ? NULL : mem_ram(mem, page, PAGE_BYTES);
+}
+
+// Finds `size` bytes within one page and refills the TLB where it may answer for the whole page: plain RAM that the
+// PMP treats alike, and for writes neither ROM nor code. Pages with code leave it to every store to tell the watcher.
+static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access, Place *place)
+{
+  const TlbEntry *entry = tlb_entry(tlb, access, gva);
+  if (tlb_hit(entry, gva, 1)) {                   // only the alignment was against it
+    place->host = (uint8_t *)(entry->value + gva);
+    return true;
+  }
+  MmuResult result;
+  if (!hart_translate(hart, gva, size, access, hart->data_priv, &result)) return false;
+  unsigned flags;
+  uint64_t gpa = place->gpa = result.gpa;
+  uint8_t *page = ram_page(hart->mem, gpa, &flags);
+  if (unlikely(!page || flags & PAGE_SLOW)) {
+    place->host = mem_ram(hart->mem, gpa, size);
+    if (!place->host) return true;
+  } else {
+    place->host = page + (gpa & ~PAGE_MASK);
+  }
+  if (access == ACCESS_WRITE && unlikely(flags & (PAGE_ROM | PAGE_CODE))) {
+    if (flags & PAGE_ROM) return access_fault(hart, access, gva);
+    mem_dma_touch(hart->mem, gpa, size);
+    flags = mem_page_flags(hart->mem, gpa);
+  }
+  if (flags & PAGE_SLOW || (access == ACCESS_WRITE && (flags & PAGE_CODE || !result.dirty))) return true;
+  if (hart->pmp.active && !pmp_uniform(&hart->pmp, gpa)) return true;
+  tlb_fill(tlb, access, gva, (uintptr_t)place->host - gva);
+  return true;
+}
+
+// After a device was reached: it may have switched the machine off, filled a buffer or raised a line.
+static void settle(Hart *hart)
+{
+  hart->mmio++;
+  if (atomic_load_explicit(&hart->control->attention, memory_order_relaxed)) hart->leave = true;
+  if (hart_pending(hart) >= 0) hart->leave = true;
+}
+
+static uint64_t host_load(const uint8_t *host, unsigned size)
+{
+  uint64_t value = 0;
+  switch (size) {
+  case 1: return *host;
+  case 2: memcpy(&value, host, 2); return value;
+  case 4: memcpy(&value, host, 4); return value;
+  case 8: memcpy(&value, host, 8); return value;
+  default: memcpy(&value, host, size); return value;       // a part of a misaligned access
+  }
+}
+
+static void host_store(uint8_t *host, unsigned size, uint64_t value)
+{
+  switch (size) {
+  case 1: *host = (uint8_t)value; break;
+  case 2: memcpy(host, &value, 2); break;
+  case 4: memcpy(host, &value, 4); break;
+  case 8: memcpy(host, &value, 8); break;
+  default: memcpy(host, &value, size); break;
+  }
+}
+
+// A misaligned access lies in one page or two. Both parts are found before anything is done, so that a fault on the
+// second leaves no half of a store. Returns the bytes in the first part, 0 after a fault.
+static unsigned locate_parts(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access, Place part[2])
+{
+  unsigned first = PAGE_BYTES - (gva & ~PAGE_MASK), rest = 0;
+  if (first < size) rest = size - first;
+  else first = size;
+  if (!locate(hart, tlb, gva, first, access, &part[0])) return 0;
+  if (!part[0].host) return access_fault(hart, access, gva);
+  if (!rest) return first;
+  if (!locate(hart, tlb, gva + first, rest, access, &part[1])) return 0;
+  if (!part[1].host) return access_fault(hart, access, gva + first);
+  return first;
+}
+
+static bool load_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *value)
+{
+  if (hart->options.misaligned_trap) {
+    hart_raise(hart, CAUSE_LOAD_MISALIGNED, gva);
+    return false;
+  }
+  Place part[2];
+  unsigned first = locate_parts(hart, tlb, gva, size, ACCESS_READ, part);
+  if (!first) return false;
+  *value = host_load(part[0].host, first);
+  if (first < size) *value |= host_load(part[1].host, size - first) << 8 * first;
+  return true;
+}
+
+static bool store_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t value)
+{
+  if (hart->options.misaligned_trap) {
+    hart_raise(hart, CAUSE_STORE_MISALIGNED, gva);
+    return false;
+  }
+  Place part[2];
+  unsigned first = locate_parts(hart, tlb, gva, size, ACCESS_WRITE, part);
+  if (!first) return false;
+  host_store(part[0].host, first, value);
+  if (first < size) host_store(part[1].host, size - first, value >> 8 * first);
+  return true;
+}
+
+bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *value)
+{
+  tlb->misses[TLB_READ]++;
+  if (unlikely(gva & (size - 1))) return load_misaligned(hart, tlb, gva, size, value);
+  Place place;
+  if (!locate(hart, tlb, gva, size, ACCESS_READ, &place)) return false;
+  if (likely(place.host)) {
+    *value = host_load(place.host, size);
+    return true;
+  }
+  if (!mem_load(hart->mem, place.gpa, size, value)) return access_fault(hart, ACCESS_READ, gva);
+  settle(hart);
+  return true;
+}
+
+bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t value)
+{
+  tlb->misses[TLB_WRITE]++;
+  if (unlikely(gva & (size - 1))) return store_misaligned(hart, tlb, gva, size, value);
+  Place place;
+  if (!locate(hart, tlb, gva, size, ACCESS_WRITE, &place)) return false;
+  if (likely(place.host)) {
+    host_store(place.host, size, value);
+    return true;
+  }
+  if (!mem_store(hart->mem, place.gpa, size, value)) return access_fault(hart, ACCESS_WRITE, gva);
+  settle(hart);
+  return true;
+}
+
+void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
+{
+  int access = write ? ACCESS_WRITE : ACCESS_READ;
+  tlb->misses[access]++;
+  if (gva & (size - 1)) {
+    hart_raise(hart, write ? CAUSE_STORE_MISALIGNED : CAUSE_LOAD_MISALIGNED, gva);
+    return NULL;
+  }
+  Place place;
+  if (!locate(hart, tlb, gva, size, access, &place)) return NULL;
+  if (!place.host) access_fault(hart, access, gva);
+  return place.host;
+}
+
+// -- Cache blocks -------------------------------------------------------------------------------------
+
+// True where menvcfg, and for user mode senvcfg, has one of the bits.
+static bool cbo_enabled(Hart *hart, uint64_t bits)
+{
+  if (hart->priv == PRIV_M) return true;
+  if (hart->menvcfg & bits && (hart->priv == PRIV_S || !hart_has(hart, EXT_S) || hart->senvcfg & bits)) return true;
+  hart_raise(hart, CAUSE_ILLEGAL, 0);
+  return false;
+}
+
+bool hart_zero_block(Hart *hart, Tlb *tlb, uint64_t gva)
+{
+  if (!cbo_enabled(hart, ENVCFG_CBZE)) return false;
+  Place place;
+  tlb->misses[TLB_WRITE]++;
+  if (!locate(hart, tlb, gva & ~(uint64_t)(BLOCK_BYTES - 1), BLOCK_BYTES, ACCESS_WRITE, &place)) {
+    hart->trap_value = gva;                       // tval is the address given, not the block's
+    return false;
+  }
+  if (!place.host) return access_fault(hart, ACCESS_WRITE, gva);
+  memset(place.host, 0, BLOCK_BYTES);
+  return true;
+}
+
+// There is no cache: what remains are the checks. A block may be managed where a load or a store may go, which is
+// where a load may go, since no page or PMP entry allows stores alone. Faults are a store's.
+bool hart_cbo(Hart *hart, Tlb *tlb, uint64_t gva, unsigned operation)
+{
+  if (!cbo_enabled(hart, operation == 0 ? ENVCFG_CBIE : ENVCFG_CBCFE)) return false;
+  uint64_t block = gva & ~(uint64_t)(BLOCK_BYTES - 1);
+  if (tlb_hit(tlb_entry(tlb, TLB_READ, block), block, 1)) return true;
+  MmuResult result;
+  bool found = hart_translate(hart, block, BLOCK_BYTES, ACCESS_READ, hart->data_priv, &result);
+  if (!found && result.fault == UM_MMU_PAGE_FAULT) return page_fault(hart, ACCESS_WRITE, gva);
+  return (found && mem_find(hart->mem, result.gpa)) || access_fault(hart, ACCESS_WRITE, gva);
+}

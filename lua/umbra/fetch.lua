@@ -282,7 +282,7 @@ local function fetch_packages(guest, work, options, report)
   for i, name in ipairs(names) do
     local place = places[i]
     report:step(("fetching %s %s (%.1f MB)"):format(name, shown[i].version, place.size / 1e6))
-    debs[name == kernel and "kernel" or name] = root:download(place, function(percent) report:percent(percent, place.size) end)
+    debs[name == kernel and "kernel" or name] = root:download(place, function(percent) report:percent(percent) end)
     packages[i] = { name = name, version = shown[i].version }
   end
   return root, debs, packages

@@ -112,8 +112,9 @@ end
 local function settings(dir, architecture)
   local rows = {
     { "Dir::State", dir .. "/state" }, { "Dir::State::Lists", dir .. "/state/lists" }, { "Dir::State::status", dir .. "/state/status" },
-    { "Dir::Cache", dir .. "/cache" }, { "Dir::Etc", dir .. "/etc" }, { "Dir::Etc::SourceList", dir .. "/etc/sources.list" },
-    { "Dir::Etc::SourceParts", "/dev/null" }, { "Dir::Etc::Parts", "/dev/null" },
+    { "Dir::Cache", dir .. "/cache" }, { "Dir::Cache::srcpkgcache", "" },
+    { "Dir::Etc", dir .. "/etc" }, { "Dir::Etc::SourceList", dir .. "/etc/sources.list" }, { "Dir::Etc::SourceParts", "/dev/null" },
+    { "Dir::Etc::Parts", "/dev/null" },
     { "Dir::Etc::netrc", "/etc/apt/auth.conf" }, { "Dir::Etc::netrcparts", "/etc/apt/auth.conf.d" },
     { "APT::Architecture", architecture }, { "APT::Architectures::", architecture }, { "APT::Install-Recommends", "0" },
     { "APT::Update::Error-Mode", "any" },               -- a list that did not come is an error, not a warning

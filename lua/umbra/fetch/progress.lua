@@ -38,14 +38,13 @@ function Progress:step(text)
   end
 end
 
--- Shows how far the step is, 0 to 100; of `bytes` in all when that is known.
-function Progress:percent(percent, bytes)
+-- Shows how far the step is, 0 to 100.
+function Progress:percent(percent)
   local now = uv.hrtime() / 1e6
   if not self.terminal or now - self.last_ms < INTERVAL_MS then return end
   self.last_ms = now
   local full = math.floor(percent * BAR / 100 + 0.5)
-  local amount = bytes and (" of %.1f MB"):format(bytes / 1e6) or ""
-  self.write(("\r\27[K%s [%s%s] %3.0f %%%s"):format(self.text, ("#"):rep(full), ("."):rep(BAR - full), percent, amount))
+  self.write(("\r\27[K%s [%s%s] %3.0f %%"):format(self.text, ("#"):rep(full), ("."):rep(BAR - full), percent))
   self.drawn = true
 end
 

@@ -14,6 +14,8 @@ struct um_control {
   _Atomic uint32_t kicked;
   int halt, code;               // written by the hart's thread only (devices run on it)
   int event_fd, watch_fd;
+  void (*write)(void *owner, const void *bytes, uint32_t size);   // where a guest's host calls print; NULL: nowhere
+  void *owner;
 };
 
 void control_halt(Control *control, int halt, int code);        // a device's request: UM_HALT_*, guest exit code

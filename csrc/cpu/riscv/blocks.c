@@ -1,0 +1,472 @@
+// blocks: the cache of decoded blocks: finding, decoding, linking, dropping.
+// SPDX-License-Identifier: MIT
+#include "cpu/riscv/blocks.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+  ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
+  SCRATCH_SLOTS = 3 * BLOCK_MOST + 16,      // at the arena's start: the one block that is not kept
+  PAGE_BUCKETS = 1 << 12,
+  PAGES_MOST = 1 << 13,
+};
+
+struct Blocks {
+  Dinsn    *arena;
+  uint64_t *starts;                         // a bit a slot: a block's first slot lies there
+  uint32_t  used;                           // slots
+  uint32_t  pages, alive, generation;
+  uint64_t  decoded, invalidated;
+  CodePage *bucket[PAGE_BUCKETS];
+};
+
+Blocks *blocks_new(void)
+{
+  Blocks *blocks = calloc(1, sizeof *blocks);
+  if (!blocks) return NULL;
+  blocks->arena = mmap(NULL, ARENA_SLOTS * sizeof(Dinsn), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  blocks->starts = calloc(ARENA_SLOTS / 64, sizeof *blocks->starts);
+  if (blocks->arena == MAP_FAILED || !blocks->starts) {
+    if (blocks->arena != MAP_FAILED) munmap(blocks->arena, ARENA_SLOTS * sizeof(Dinsn));
+    free(blocks->starts);
+    free(blocks);
+    return NULL;
+  }
+  blocks->used = SCRATCH_SLOTS;
+  return blocks;
+}
+
+static void free_pages(Blocks *blocks)
+{
+  for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
+    for (CodePage *page = blocks->bucket[i], *next; page; page = next) {
+      next = page->next;
+      free(page);
+    }
+    blocks->bucket[i] = NULL;
+  }
+  blocks->pages = 0;
+}
+
+void blocks_free(Blocks *blocks)
+{
+  if (!blocks) return;
+  free_pages(blocks);
+  munmap(blocks->arena, ARENA_SLOTS * sizeof(Dinsn));
+  free(blocks->starts);
+  free(blocks);
+}
+
+uint32_t blocks_generation(const Blocks *blocks)
+{
+  return blocks->generation;
+}
+
+void blocks_flush(Hart *hart)
+{
+  Blocks *blocks = hart->blocks;
+  for (unsigned i = 0; i < PAGE_BUCKETS; i++)
+    for (CodePage *page = blocks->bucket[i]; page; page = page->next) mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
+  free_pages(blocks);
+  hart_flush_fetch(hart);                   // execute entries point at the pages just freed
+  memset(blocks->starts, 0, ARENA_SLOTS / 8);
+  blocks->used = SCRATCH_SLOTS;
+  blocks->invalidated += blocks->alive;
+  blocks->generation++;
+  blocks->alive = 0;
+}
+
+BlockHead *blocks_of(const Blocks *blocks, const Dinsn *ip)
+{
+  size_t slot = (size_t)(ip - blocks->arena);
+  debug_check(slot < ARENA_SLOTS);
+  size_t word = slot / 64;
+  uint64_t bits = blocks->starts[word] & (~(uint64_t)0 >> (63 - slot % 64));
+  while (!bits) bits = blocks->starts[--word];
+  return block_head(blocks->arena + word * 64 + (63 - (unsigned)__builtin_clzll(bits)));
+}
+
+const Cold *blocks_cold(const Blocks *blocks, const Dinsn *ip)
+{
+  BlockHead *head = blocks_of(blocks, ip);
+  return &block_cold(head)[ip - block_first(head)];
+}
+
+int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired)
+{
+  BlockHead *head = blocks_of(blocks, ip);
+  const Cold *cold = &block_cold(head)[ip - block_first(head)];
+  const OpInfo *info = &riscv_ops[cold->op];
+  int64_t count = head->count - cold->index, total = (head->packed + head->count) >> 32;
+  int64_t accesses = total - cold->accesses;
+  if (retired && cold->op < OPS) {
+    count -= 1;
+    accesses -= info->accesses;
+  }
+  return count - ((int64_t)((uint64_t)accesses << 32));
+}
+
+static CodePage *find_page(Blocks *blocks, uint64_t gpa)
+{
+  CodePage *page = blocks->bucket[(gpa >> PAGE_BITS) % PAGE_BUCKETS];
+  while (page && page->gpa != (gpa & PAGE_MASK)) page = page->next;
+  return page;
+}
+
+static CodePage *make_page(Hart *hart, uint64_t gpa)
+{
+  Blocks *blocks = hart->blocks;
+  CodePage *page = find_page(blocks, gpa);
+  if (page) return page;
+  if (blocks->pages >= PAGES_MOST) blocks_flush(hart);
+  const uint8_t *host = mem_ram(hart->mem, gpa & ~(uint64_t)1, 2);
+  if (!host) return NULL;
+  page = calloc(1, sizeof *page);
+  check(page != NULL);
+  page->gpa = gpa & PAGE_MASK;
+  page->host = host - (gpa & (PAGE_BYTES - 2));
+  CodePage **bucket = &blocks->bucket[(gpa >> PAGE_BITS) % PAGE_BUCKETS];
+  page->next = *bucket;
+  *bucket = page;
+  blocks->pages++;
+  return page;
+}
+
+// Building a block ----------------------------------------------------------------------------------
+
+typedef struct Builder {
+  Hart     *hart;
+  Dinsn    *first;
+  Cold      cold[SCRATCH_SLOTS];
+  unsigned  slots, count, accesses, offset;      // offset in bytes
+} Builder;
+
+static Dinsn *put(Builder *b, unsigned op, unsigned index)
+{
+  Dinsn *slot = &b->first[b->slots];
+  *slot = (Dinsn){ .fn = tier0_handlers[op] };
+  b->cold[b->slots++] = (Cold){ .op = (uint16_t)op, .offset = (uint8_t)(b->offset / 2), .index = (uint8_t)index, .accesses = (uint16_t)b->accesses };
+  return slot;
+}
+
+static void put_link(Builder *b, unsigned index, bool far)
+{
+  Link *link = (Link *)put(b, OP_DATA, index);
+  link->target = NULL;
+  link->delta = far ? 0 : UNLINKED;             // a far one's refund is filled in when the block is complete
+}
+
+static bool is_stop(const Hart *hart, uint64_t gva)
+{
+  for (unsigned i = 0; i < hart->stop_count; i++)
+    if (hart->stops[i] == gva) return true;
+  return false;
+}
+
+// Appends one decoded instruction. `at`: its offset in the page.
+static void put_insn(Builder *b, unsigned op, const Decoded *d, unsigned at)
+{
+  const OpInfo *info = &riscv_ops[op];
+  Dinsn *slot = put(b, op, b->count);
+  uint8_t fields[4] = { d->a, d->b, d->c, d->d };
+  if (info->pc_slot) fields[info->pc_slot - 1] = (uint8_t)(b->offset / 2);
+  if (info->next_slot) fields[info->next_slot - 1] = (uint8_t)((b->offset + d->length) / 2);
+  slot->a = fields[0];
+  slot->b = fields[1];
+  slot->c = fields[2];
+  slot->d = fields[3];
+  slot->imm = d->imm;
+  b->count++;
+  if (info->flags & OPF_DIRECT) {
+    int64_t target = (int64_t)at + d->imm;
+    bool far = target < 0 || target >= PAGE_BYTES;
+    slot->imm = d->imm + (int32_t)b->offset;
+    if (far) slot->fn = tier0_far_handlers[op];
+    put_link(b, b->count, far);
+  }
+  b->accesses += info->accesses;
+  b->offset += d->length;
+}
+
+static void put_next(Builder *b, bool far)
+{
+  Dinsn *slot = put(b, far ? OP_NEXT_FAR : OP_NEXT, b->count);
+  slot->imm = (int32_t)b->offset;
+  put_link(b, b->count, far);
+}
+
+static uint64_t fusion_links(const Builder *b, const unsigned *at, unsigned item)
+{
+  const OpInfo *info = &riscv_ops[b->cold[at[item]].op];
+  unsigned digits[4] = { 0 };
+  for (unsigned s = 0; s < info->sources; s++) {
+    uint8_t number = (&b->first[at[item]].a)[info->source[s].slot];
+    for (unsigned i = 0; i < item; i++) {
+      const OpInfo *from = &riscv_ops[b->cold[at[i]].op];
+      if (from->destination.file == info->source[s].file && (&b->first[at[i]].a)[from->destination.slot] == number) digits[s] = i + 1;
+    }
+  }
+  uint8_t own = (&b->first[at[item]].a)[info->destination.slot];
+  for (unsigned i = 0; i < item && info->destination.file && own != 32; i++) {
+    const OpInfo *from = &riscv_ops[b->cold[at[i]].op];
+    if (from->destination.file == info->destination.file && (&b->first[at[i]].a)[from->destination.slot] == own) digits[3] = i + 1;
+  }
+  return FUSE_LINKS(digits[0], digits[1], digits[2], digits[3]);
+}
+
+static Handler *fused_of(const Builder *b, const unsigned *at, unsigned items)
+{
+  uint64_t op[3] = { 0 }, links[3] = { 0 };
+  for (unsigned i = 0; i < items; i++) op[i] = b->cold[at[i]].op;
+  for (unsigned i = 1; i < items; i++) links[i] = fusion_links(b, at, i);
+  Handler *fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1], links[2]));
+  if (!fn) fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1] & 63, links[2] & 63));
+  if (!fn && items == 2) fn = tier0_fused(FUSE_KEY(op[0], op[1], 0, 0, 0));
+  return fn;
+}
+
+// A sequence begins with plain instructions; only its last may jump, and not out of the page.
+static void fuse(Builder *b)
+{
+  unsigned at[3], slots = b->slots;
+  for (unsigned i = 0; i < slots; i += riscv_ops[b->cold[i].op].width) {
+    unsigned items = 0;
+    for (unsigned j = i; j < slots && items < 3;) {
+      unsigned op = b->cold[j].op;
+      if (op >= OPS || (riscv_ops[op].flags & OPF_STATE) || b->first[j].fn != tier0_handlers[op]) break;
+      at[items++] = j;
+      if (riscv_ops[op].flags & (OPF_DIRECT | OPF_ENDS)) break;
+      j += 1;
+    }
+    Handler *fn = items == 3 ? fused_of(b, at, 3) : NULL;
+    if (!fn && items >= 2) fn = fused_of(b, at, 2);
+    if (fn) b->first[i].fn = fn;
+  }
+}
+
+static BlockHead *finish(Builder *b, uint64_t gpa)
+{
+  Blocks *blocks = b->hart->blocks;
+  BlockHead *head = block_head(b->first);
+  *head = (BlockHead){
+    .gpa = gpa, .slots = (uint16_t)b->slots, .count = (uint16_t)b->count, .bytes = (uint16_t)b->offset,
+    .packed = (int64_t)((uint64_t)b->accesses << 32) - b->count,
+  };
+  if (b->hart->options.fuse) fuse(b);
+  memcpy(block_cold(head), b->cold, b->slots * sizeof(Cold));
+  size_t slot = (size_t)(b->first - blocks->arena);
+  blocks->starts[slot / 64] |= (uint64_t)1 << slot % 64;
+  for (unsigned i = 0; i < b->slots; i += riscv_ops[b->cold[i].op].width) {
+    if (!(riscv_ops[b->cold[i].op].flags & OPF_DIRECT)) continue;
+    Link *link = (Link *)&b->first[i + 1];
+    if (link->delta != UNLINKED) link->delta = blocks_refund(blocks, &b->first[i], true);
+  }
+  blocks->decoded++;
+  return head;
+}
+
+// Decodes at most `most` instructions that lie wholly in the page. Returns false if not one does.
+static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned most)
+{
+  unsigned start = (unsigned)(gva & (PAGE_BYTES - 1)), at = start;
+  while (b->count < most) {
+    if (at >= PAGE_BYTES) return put_next(b, true), true;
+    uint32_t word = *(const uint16_t *)(page->host + at);
+    if ((word & 3) == 3) {
+      if (at + 4 > PAGE_BYTES) {
+        if (at == start) return false;
+        break;
+      }
+      word |= (uint32_t)*(const uint16_t *)(page->host + at + 2) << 16;
+    }
+    Decoded d = { 0 };
+    if (b->hart->stop_count && is_stop(b->hart, gva + (at - start))) put(b, OP_STOP, b->count);
+    unsigned encoding = riscv_decode(word, b->hart->extensions, &d);
+    if (!encoding) return put(b, OP_BAD, b->count), true;
+    unsigned op = riscv_encodings[encoding].op;
+    put_insn(b, op, &d, at);
+    at += d.length;
+    if (riscv_ops[op].flags & OPF_ENDS) {
+      if (!(riscv_ops[op].flags & OPF_STATE)) return true;
+      break;
+    }
+  }
+  put_next(b, at >= PAGE_BYTES);
+  return true;
+}
+
+// An instruction whose second half lies in the next page: a block of its own, decoded anew each time, because its
+// bytes come from two pages that are mapped independently.
+static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
+{
+  Hart *hart = b->hart;
+  uint64_t gpa;
+  if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &gpa)) return false;
+  CodePage *second = make_page(hart, gpa);
+  if (!second) {
+    hart_raise(hart, CAUSE_FETCH_ACCESS, (gva & PAGE_MASK) + PAGE_BYTES);
+    return false;
+  }
+  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)second->host << 16;
+  Decoded d = { 0 };
+  if (hart->stop_count && is_stop(hart, gva)) put(b, OP_STOP, 0);
+  unsigned encoding = riscv_decode(word, hart->extensions, &d);
+  if (!encoding) return put(b, OP_BAD, 0), true;
+  unsigned op = riscv_encodings[encoding].op;
+  put_insn(b, op, &d, PAGE_BYTES - 2);
+  if (riscv_ops[op].flags & OPF_DIRECT) b->first[b->slots - 2].fn = tier0_far_handlers[op];
+  if (!(riscv_ops[op].flags & OPF_ENDS) || (riscv_ops[op].flags & OPF_STATE)) put_next(b, true);
+  return true;
+}
+
+static uint64_t granule_mask(unsigned at, unsigned bytes)
+{
+  unsigned first = at / 64, last = (at + bytes - 1) / 64;
+  return (~(uint64_t)0 >> (63 - (last - first))) << first;
+}
+
+static void keep(Hart *hart, CodePage *page, BlockHead *head)
+{
+  Blocks *blocks = hart->blocks;
+  unsigned at = (unsigned)(head->gpa & (PAGE_BYTES - 1));
+  if (!page->granules) {
+    mem_page_set(hart->mem, page->gpa, PAGE_CODE);
+    hart_flush_write_host(hart, page->host);
+  }
+  page->granules |= granule_mask(at, head->bytes ? head->bytes : 2);
+  head->next = page->blocks;
+  page->blocks = head;
+  page->entry[at / 2] = block_first(head);
+  uint32_t cold_slots = (head->slots * (uint32_t)sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn);
+  blocks->used = (uint32_t)(block_first(head) - blocks->arena) + head->slots + cold_slots;
+  blocks->alive++;
+}
+
+static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned most, bool kept)
+{
+  Blocks *blocks = hart->blocks;
+  if (blocks->used + 2 * SCRATCH_SLOTS > ARENA_SLOTS) {
+    uint64_t gpa = page->gpa;
+    blocks_flush(hart);
+    page = make_page(hart, gpa);
+  }
+  Builder b = { .hart = hart, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
+  uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
+  if (!decode_run(&b, page, gva, most)) {
+    b = (Builder){ .hart = hart, .first = blocks->arena + 2 };
+    if (!decode_straddling(&b, page, gva)) return NULL;
+    kept = false;
+  }
+  BlockHead *head = finish(&b, gpa);
+  if (kept) keep(hart, page, head);
+  return b.first;
+}
+
+static CodePage *fetch_page(Hart *hart, uint64_t gva)
+{
+  TlbEntry *entry = tlb_entry(hart->fetch, TLB_EXECUTE, gva);
+  if (likely(tlb_hit(entry, gva & ~(uint64_t)1, 2))) return (CodePage *)entry->value;
+  uint64_t gpa;
+  hart->fetch->misses[TLB_EXECUTE]++;
+  if (!hart_fetch(hart, gva, &gpa)) return NULL;
+  CodePage *page = make_page(hart, gpa);
+  if (!page) {
+    hart_raise(hart, CAUSE_FETCH_ACCESS, gva);
+    return NULL;
+  }
+  tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
+  return page;
+}
+
+static bool aligned(Hart *hart, uint64_t gva)
+{
+  if (likely(!(gva & 2) || (hart->extensions >> EXT_C & 1))) return true;
+  hart_raise(hart, CAUSE_FETCH_MISALIGNED, gva);
+  return false;
+}
+
+const Dinsn *blocks_find(Hart *hart, uint64_t gva)
+{
+  if (!aligned(hart, gva)) return NULL;
+  CodePage *page = fetch_page(hart, gva);
+  if (!page) return NULL;
+  const Dinsn *first = page->entry[(gva & (PAGE_BYTES - 1)) / 2];
+  return first ? first : build(hart, page, gva, BLOCK_MOST, true);
+}
+
+const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most)
+{
+  CodePage *page = fetch_page(hart, gva);
+  return page ? build(hart, page, gva, most, false) : NULL;
+}
+
+void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target)
+{
+  Blocks *blocks = hart->blocks;
+  BlockHead *from = blocks_of(blocks, ip), *to = block_head(target);
+  bool kept = from != block_head(blocks->arena + 2) && to != block_head(blocks->arena + 2);
+  if (!kept || from->dead || ((from->gpa ^ to->gpa) & PAGE_MASK)) return;
+  Link *link = (Link *)(uintptr_t)(ip + 1);
+  link->target = target;
+  link->delta = blocks_refund(blocks, ip, true) + to->packed;
+}
+
+// Dropping ------------------------------------------------------------------------------------------
+
+static void unlink_from(BlockHead *head, const Dinsn *target)
+{
+  Dinsn *first = block_first(head);
+  const Cold *cold = block_cold(head);
+  for (unsigned i = 0; i < head->slots; i += riscv_ops[cold[i].op].width) {
+    if (!(riscv_ops[cold[i].op].flags & OPF_DIRECT)) continue;
+    Link *link = (Link *)&first[i + 1];
+    if (link->target == target) *link = (Link){ .target = NULL, .delta = UNLINKED };
+  }
+}
+
+// A dropped block may still be running, so its slots stay; only its entrance is closed.
+static void drop(Blocks *blocks, CodePage *page, BlockHead *head)
+{
+  Dinsn *first = block_first(head);
+  const Dinsn **entry = &page->entry[(head->gpa & (PAGE_BYTES - 1)) / 2];
+  if (*entry == first) *entry = NULL;
+  first->fn = tier0_dead;
+  head->dead = 1;
+  for (BlockHead *other = page->blocks; other; other = other->next) unlink_from(other, first);
+  unlink_from(head, first);
+  blocks->alive--;
+  blocks->invalidated++;
+}
+
+void blocks_written(void *watcher, uint64_t gpa, uint64_t size)
+{
+  Hart *hart = watcher;
+  Blocks *blocks = hart->blocks;
+  for (uint64_t at = gpa & PAGE_MASK; at < gpa + size; at += PAGE_BYTES) {
+    CodePage *page = find_page(blocks, at);
+    if (!page) continue;
+    uint64_t from = gpa > at ? gpa : at, to = gpa + size < at + PAGE_BYTES ? gpa + size : at + PAGE_BYTES;
+    if (!(page->granules & granule_mask((unsigned)(from - at), (unsigned)(to - from)))) continue;
+    for (BlockHead **link = &page->blocks; *link;) {
+      BlockHead *head = *link;
+      if (head->gpa < to && from < head->gpa + (head->bytes ? head->bytes : 2)) {
+        *link = head->next;
+        drop(blocks, page, head);
+      } else {
+        link = &head->next;
+      }
+    }
+    if (page->blocks) continue;
+    page->granules = 0;
+    mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
+  }
+}
+
+void blocks_counts(const Blocks *blocks, struct um_hart_counts *counts)
+{
+  counts->blocks = blocks->alive;
+  counts->block_bytes = (blocks->used - SCRATCH_SLOTS) * sizeof(Dinsn) + blocks->pages * sizeof(CodePage);
+  counts->decoded = blocks->decoded;
+  counts->invalidated = blocks->invalidated;
+}

@@ -1,0 +1,88 @@
+// blocks: decoded blocks by physical page, as tier 0 runs them.
+// SPDX-License-Identifier: MIT
+//
+// A block is a straight run of decoded instructions inside one guest page; conditional branches lie
+// within it and fall through. In memory: head, slots of 16 bytes, then one Cold a slot. A direct jump
+// takes two slots, the second is its link. Entering a block charges all its instructions and accesses
+// to the budget at once (head.packed); a link's delta gives back what a taken branch skips and charges
+// the target, so that a hop is one addition and one test.
+#pragma once
+#include "cpu/riscv/decode.h"
+#include "cpu/riscv/hart.h"
+
+#define ARGS const Dinsn *ip, Hart *h, uint64_t pc, int64_t budget, Tlb *tlb
+typedef void Handler(ARGS);          // pc: guest address of the block's first byte
+
+struct Dinsn {
+  Handler *fn;
+  uint8_t  a, b, c, d;
+  int32_t  imm;                      // direct jumps: target relative to the block's start
+};
+
+typedef struct Link {
+  const Dinsn *target;               // NULL until linked
+  int64_t delta;
+} Link;
+_Static_assert(sizeof(Dinsn) == 16 && sizeof(Link) == 16, "a link lies in a slot");
+
+// Makes every budget test fail: the slow path links, and does not charge this.
+#define UNLINKED (-((int64_t)1 << 30))
+
+typedef struct BlockHead {
+  uint64_t gpa;                      // of the first byte
+  struct BlockHead *next;            // of the same page
+  uint16_t slots, count;             // slots; instructions
+  uint16_t bytes, dead;
+  int64_t  packed;                   // (accesses << 32) - count
+} BlockHead;
+_Static_assert(sizeof(BlockHead) == 32, "a head is two slots");
+
+typedef struct Cold {
+  uint16_t op;
+  uint8_t  offset;                   // halfwords from the block's start
+  uint8_t  index;                    // instructions before this one
+  uint16_t accesses;                 // memory accesses before this one
+  uint16_t unused;
+} Cold;
+
+enum { BLOCK_MOST = 64, PAGE_ENTRIES = PAGE_BYTES / 2 };
+
+// A guest page that holds decoded code. Execute entries of the TLBs point here.
+typedef struct CodePage {
+  const Dinsn *entry[PAGE_ENTRIES];  // by halfword: first slot of the block that starts there, or NULL
+  uint64_t gpa;
+  const uint8_t *host;
+  uint64_t granules;                 // 64-byte pieces that some block covers
+  BlockHead *blocks;
+  struct CodePage *next;             // in the hash chain
+} CodePage;
+
+static inline BlockHead *block_head(const Dinsn *first) { return (BlockHead *)(uintptr_t)(first - 2); }
+static inline Dinsn *block_first(const BlockHead *head) { return (Dinsn *)(uintptr_t)head + 2; }
+static inline Cold *block_cold(const BlockHead *head) { return (Cold *)(block_first(head) + head->slots); }
+
+Blocks *blocks_new(void);
+void blocks_free(Blocks *blocks);
+uint32_t blocks_generation(const Blocks *blocks);                      // changes when everything is dropped
+void blocks_flush(Hart *hart);                                        // drops every block; nothing may be running one afterwards
+BlockHead *blocks_of(const Blocks *blocks, const Dinsn *ip);          // the block a slot lies in
+const Cold *blocks_cold(const Blocks *blocks, const Dinsn *ip);
+// The block at gva in the current fetch context, decoded if need be. NULL: a fetch fault was raised (hart->trap_*).
+const Dinsn *blocks_find(Hart *hart, uint64_t gva);
+// A block of at most `most` instructions at gva that is not kept: for the rest of a budget.
+const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most);
+// Links the direct jump at ip to target if both lie in one page.
+void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target);
+void blocks_written(void *hart, uint64_t gpa, uint64_t size);         // a CodeWatch
+void blocks_counts(const Blocks *blocks, struct um_hart_counts *counts);
+int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired);   // what leaving at ip gives back to the budget
+
+// tier0.c
+extern Handler *const tier0_handlers[OPS_ALL];     // by op
+extern Handler *const tier0_far_handlers[OPS];     // direct jumps that leave the page
+extern Handler *const tier0_dead;
+#define FUSE_LINKS(a, b, c, over) ((a) | (b) << 2 | (c) << 4 | (over) << 6)
+#define FUSE_KEY(first, second, third, links2, links3) \
+  ((uint64_t)(first) | (uint64_t)(second) << 12 | (uint64_t)(third) << 24 | (uint64_t)(links2) << 40 | (uint64_t)(links3) << 48)
+typedef struct Fused { uint64_t key; Handler *fn; } Fused;
+Handler *tier0_fused(uint64_t key);                // NULL: none

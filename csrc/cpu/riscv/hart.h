@@ -1,0 +1,193 @@
+// hart: the state of one RISC-V hart, and what its parts (CSRs, traps, tier 0, blocks) share.
+// SPDX-License-Identifier: MIT
+//
+// x comes first, so that handlers reach registers with short displacements. x[32] is where writes
+// to x0 go: decoding maps a destination 0 to 32, and x[0] stays 0 without a test.
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/base_ffi.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/control.h"
+#include "base/fault.h"
+#include "irq/irq.h"
+#include "mem/mem.h"
+#include "mmu/mmu.h"
+#include "tlb/tlb.h"
+#include "cpu/cpu_ffi.h"
+#include "riscv_ops.h"
+
+typedef struct um_hart Hart;
+typedef struct Dinsn Dinsn;
+typedef struct Blocks Blocks;
+
+// Exception causes (privileged manual, table 14).
+enum {
+  CAUSE_FETCH_MISALIGNED, CAUSE_FETCH_ACCESS, CAUSE_ILLEGAL, CAUSE_BREAKPOINT, CAUSE_LOAD_MISALIGNED, CAUSE_LOAD_ACCESS,
+  CAUSE_STORE_MISALIGNED, CAUSE_STORE_ACCESS, CAUSE_ECALL_U, CAUSE_ECALL_S, CAUSE_ECALL_M = 11, CAUSE_FETCH_PAGE,
+  CAUSE_LOAD_PAGE, CAUSE_STORE_PAGE = 15,
+};
+
+// Bits of mip and mie.
+enum { IRQ_SSI = 1, IRQ_MSI = 3, IRQ_STI = 5, IRQ_MTI = 7, IRQ_SEI = 9, IRQ_MEI = 11 };
+
+// mstatus.
+#define MSTATUS_SIE  (1ull << 1)
+#define MSTATUS_MIE  (1ull << 3)
+#define MSTATUS_SPIE (1ull << 5)
+#define MSTATUS_UBE  (1ull << 6)
+#define MSTATUS_MPIE (1ull << 7)
+#define MSTATUS_SPP  (1ull << 8)
+#define MSTATUS_MPP  (3ull << 11)
+#define MSTATUS_FS   (3ull << 13)
+#define MSTATUS_MPRV (1ull << 17)
+#define MSTATUS_SUM  (1ull << 18)
+#define MSTATUS_MXR  (1ull << 19)
+#define MSTATUS_TVM  (1ull << 20)
+#define MSTATUS_TW   (1ull << 21)
+#define MSTATUS_TSR  (1ull << 22)
+#define MSTATUS_UXL  (3ull << 32)
+#define MSTATUS_SXL  (3ull << 34)
+#define MSTATUS_SD   (1ull << 63)
+
+// Translation contexts: each has TLB arrays of its own, so that neither a change of privilege nor a
+// toggle of SUM flushes anything (docs/cpu.md). Contexts S, S_SUM and U belong to an address space.
+enum { CONTEXT_M, CONTEXT_S, CONTEXT_S_SUM, CONTEXT_U, CONTEXTS };
+
+enum { ADDRESS_SPACES = 8 };       // satp values whose translations are kept
+typedef struct AddressSpace {
+  uint64_t satp;
+  uint64_t used_at;                // for replacement: the oldest goes
+  Tlb      tlb[CONTEXTS];          // CONTEXT_M unused
+  uint64_t big[2];                 // where leaves above 4 KiB were cached: see hart_note_big
+  bool     valid;
+} AddressSpace;
+
+enum { FP_CLEAN = 1, FP_SPECIAL = 2 };   // fp_mode: FS is not Dirty; frm is RMM or reserved
+
+struct um_hart {
+  uint64_t x[33];
+  uint8_t  fp_mode;                // 0: FP handlers may run at full speed
+  bool     leave;                  // a helper changed what the run loop must look at: leave after this instruction
+  uint8_t  frm;
+  uint64_t f[32];                  // singles are NaN-boxed
+  uint64_t pc;                     // valid outside of guest code
+  Tlb     *fetch;                  // TLB of instruction fetch
+  Tlb     *data;                   // TLB of loads and stores (MPRV and SUM considered)
+
+  // Reservation of lr: the host address and the value seen there (value-based: ABA is not seen).
+  void    *reserved;
+  uint64_t reserved_value;
+
+  // Where guest code is, for helpers that need the exact count or place (hart_sync).
+  const Dinsn *ip;
+  int64_t  budget;                 // low 32 bits: instructions left of the slice; high 32: memory accesses
+  uint64_t block_pc;
+  uint64_t slice;                  // instructions given to the slice
+  uint64_t retired;                // instructions before the slice
+  uint64_t accesses;
+
+  // A trap on its way: set by hart_raise, taken by the run loop or the handler's exit.
+  uint64_t trap_cause, trap_value;
+
+  uint8_t  priv;
+  bool     waiting;                // in wfi
+  uint8_t  fflags;                 // saved; while guest code runs the host's MXCSR holds what came since
+  uint64_t extensions;
+  uint64_t mstatus, mie, medeleg, mideleg, mtvec, mepc, mcause, mtval, mscratch, mcounteren, mcountinhibit, menvcfg;
+  uint64_t stvec, sepc, scause, stval, sscratch, scounteren, senvcfg, satp, stimecmp;
+  uint64_t mip_soft;               // bits of mip that software wrote (SSIP, STIP, SEIP)
+  _Atomic uint64_t mip_lines;      // bits of mip that lines drive
+  uint64_t cycle_offset, instret_offset;      // mcycle = retired + offset
+  uint64_t mhpmcounter[32], mhpmevent[32];
+  Timer    stimer;                 // Sstc
+  Pmp      pmp;
+  Mmu      mmu;
+
+  struct um_hart_options options;
+  Mem     *mem;
+  Clock   *clock;
+  Control *control;
+  Blocks  *blocks;
+  Tlb      machine_tlb;
+  AddressSpace spaces[ADDRESS_SPACES];
+  AddressSpace *space;             // the current satp's
+  uint64_t space_clock;
+  uint64_t mstatus_writable;       // with these extensions
+  uint64_t epc_mask;               // bits of mepc and sepc that may be set
+  uint8_t  paging;                 // levels that satp asks for: 0 bare, 3, 4, 5
+  uint8_t  data_priv;              // effective privilege of loads and stores (MPRV considered)
+  bool     guest_fp;               // the run loop has loaded the guest's MXCSR
+  bool     stimer_pending;         // time has reached stimecmp (Sstc)
+  uint64_t stops[64];
+  unsigned stop_count;
+  uint64_t skip_stop;              // a run that starts at a stop passes it once
+  bool     stopped;
+  uint64_t exceptions[32], interrupts[32], mmio, idle_ns;
+
+  // Where a handler of the trampoline build wants to go on; next_ip is NULL to leave.
+  const Dinsn *next_ip;
+  uint64_t next_pc;
+  int64_t  next_budget;
+  Tlb     *next_tlb;
+};
+
+static inline bool hart_has(const Hart *hart, int extension)
+{
+  return hart->extensions >> extension & 1;
+}
+
+// csr.c
+enum { CSR_WRITE, CSR_SET, CSR_CLEAR };                      // csrrw, csrrs, csrrc
+// One CSR instruction: *old gets the value when `read`; written with `operand` when `write`. mip needs the whole
+// instruction at once: a set or clear of SEIP sees the software bit, not the line (manual 3.1.9). False: illegal.
+bool csr_modify(Hart *hart, unsigned number, int how, bool read, bool write, uint64_t operand, uint64_t *old);
+// Performs csrrw/s/c on `number`: *old gets the value read when `read`; writes `value` when `write`. False: illegal
+// (hart_raise was called). May set hart->leave.
+bool csr_access(Hart *hart, unsigned number, bool read, bool write, uint64_t value, uint64_t *old);
+const char *csr_name(unsigned number);                       // NULL: none
+bool csr_read(Hart *hart, unsigned number, uint64_t *value); // as machine mode; false: no such CSR here
+bool csr_write(Hart *hart, unsigned number, uint64_t value);
+void csr_reset(Hart *hart);
+uint64_t hart_mip(Hart *hart);                               // lines, software bits and stimecmp together
+void hart_line(void *hart, unsigned bit, bool level);        // an IrqSink
+void hart_stimer_fire(void *hart);                           // what hart->stimer calls; clock_add it before csr_reset
+bool csr_counter_allowed(Hart *hart, unsigned index);
+
+// trap.c
+void hart_raise(Hart *hart, uint64_t cause, uint64_t value); // notes an exception: the caller leaves with false
+void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value);  // cause with bit 63: interrupt. Uses and sets hart->pc
+int  hart_pending(Hart *hart);                               // cause of the interrupt to take now, -1: none
+bool hart_mret(Hart *hart);                                  // set hart->pc; false: illegal was raised
+bool hart_sret(Hart *hart);
+bool hart_wfi(Hart *hart);                                   // false: illegal was raised
+bool hart_sfence(Hart *hart, bool has_va, uint64_t va, bool has_asid, uint64_t asid);   // sfence.vma, sinval.vma
+bool hart_sfence_order(Hart *hart);                          // sfence.w.inval, sfence.inval.ir: only checked for privilege
+void hart_update_context(Hart *hart);                        // after priv, mstatus, satp or menvcfg changed: chooses fetch and data TLBs
+void hart_update_fp(Hart *hart);                             // after FS or frm changed
+void hart_flush_all(Hart *hart);                             // every translation (PMP changed)
+void hart_set_satp(Hart *hart, uint64_t satp);
+
+// Notes that a leaf of `page` bytes above 4 KiB was cached for gva, so that an sfence.vma of any address in it is seen.
+void hart_note_big(Hart *hart, uint64_t gva, uint64_t page);
+
+// access.c
+// Translates for `size` bytes in one page at privilege `priv`, PMP included, without a TLB. False: a trap was raised.
+bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int priv, MmuResult *result);
+// Where to fetch from: gva even, 2 bytes of RAM or ROM at *gpa. False: a fetch fault was raised.
+bool hart_fetch(Hart *hart, uint64_t gva, uint64_t *gpa);
+// The slow path of a load or store by the hart: translation, TLB refill, misalignment, page crossing, MMIO. False: a
+// trap was raised. `data` is the context's TLB. Values are zero-extended.
+bool hart_load(Hart *hart, Tlb *data, uint64_t gva, unsigned size, uint64_t *value);
+bool hart_store(Hart *hart, Tlb *data, uint64_t gva, unsigned size, uint64_t value);
+// Host address of an aligned location for lr, sc and AMOs, with write permission when `write`; NULL: a trap was raised.
+void *hart_atomic(Hart *hart, Tlb *data, uint64_t gva, unsigned size, bool write);
+bool hart_zero_block(Hart *hart, Tlb *data, uint64_t gva);   // cbo.zero: 64 bytes
+bool hart_cbo(Hart *hart, Tlb *data, uint64_t gva, unsigned operation);   // cbo.inval 0, .clean 1, .flush 2
+
+// hart.c
+uint64_t hart_instret(Hart *hart);                           // retired, exact at hart->ip
+void hart_flush_fetch(Hart *hart);                           // every execute entry
+void hart_flush_write_host(Hart *hart, const void *page);    // every write entry of a host page: it begins to hold code

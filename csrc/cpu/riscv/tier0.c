@@ -1,0 +1,404 @@
+// tier0: the interpreter: threaded handlers over decoded blocks, and the slow ways out of them.
+// SPDX-License-Identifier: MIT
+//
+// A handler gets the machine's hot state in registers and ends in a tail call of the next one. What is
+// rare (a TLB miss, FS off, a budget that is spent) is itself a tail call, of a function that does the
+// instruction again without shortcuts, so that no hot path saves a register. Handlers are generated
+// from lua/isa/riscv; the macros below are the words they are written in. With UMBRA_TRAMPOLINE (debug
+// and sanitizer builds, whose compilers may not make tail calls) a handler returns to a loop instead.
+#include "cpu/riscv/tier0.h"
+#include "base/bits.h"
+#include "cpu/riscv/blocks.h"
+#include "cpu/riscv/fp.h"
+
+#ifdef UMBRA_TRAMPOLINE
+#define RUN(first) do { h->next_ip = (first); h->next_pc = pc; h->next_budget = budget; h->next_tlb = tlb; return; } while (0)
+#elif defined(__clang__)
+#define RUN(first) do { const Dinsn *next_ = (first); __attribute__((musttail)) return next_->fn(next_, h, pc, budget, tlb); } while (0)
+#else
+#define RUN(first) do { const Dinsn *next_ = (first); return next_->fn(next_, h, pc, budget, tlb); } while (0)
+#endif
+
+#define PASS(place) (place), h, pc, budget, tlb
+#define HANDLER(name)      static void op_##name(ARGS)
+#define SLOW_HANDLER(name) static __attribute__((noinline)) void slow_##name(ARGS)
+#define NEXT(slots) RUN(ip + (slots));
+#define SYNC() (h->ip = ip, h->budget = budget, h->block_pc = pc)
+
+#define REG_x(n) h->x[n]
+#define SET_x(n, value) h->x[n] = (value);
+#define REG_f(n) h->f[n]
+#define SET_f(n, value) h->f[n] = (value);
+
+// Leaving guest code --------------------------------------------------------------------------------
+
+// Back to the run loop before the instruction at ip.
+static __attribute__((noinline)) void leave_at(ARGS)
+{
+  (void)tlb;
+  const Cold *cold = blocks_cold(h->blocks, ip);
+  h->pc = pc + 2u * cold->offset;
+  h->budget = budget + blocks_refund(h->blocks, ip, false);
+}
+
+// The instruction at ip raised h->trap_*.
+static __attribute__((noinline)) void leave_trap(ARGS)
+{
+  leave_at(PASS(ip));
+  hart_take_trap(h, h->trap_cause, h->trap_value);
+}
+
+static __attribute__((noinline)) void leave_illegal(ARGS)
+{
+  const Cold *cold = blocks_cold(h->blocks, ip);
+  hart_raise(h, CAUSE_ILLEGAL, hart_instruction_at(h, pc + 2u * cold->offset));
+  leave_trap(PASS(ip));
+}
+
+// A helper refused with CAUSE_ILLEGAL and no value: the value is the instruction.
+static __attribute__((noinline)) void leave_refused(ARGS)
+{
+  if (h->trap_cause == CAUSE_ILLEGAL) leave_illegal(PASS(ip));
+  else leave_trap(PASS(ip));
+}
+
+// The instruction at ip is done and set h->pc itself (mret, sret).
+static __attribute__((noinline)) void leave_redirected(ARGS)
+{
+  (void)pc, (void)tlb;
+  h->budget = budget + blocks_refund(h->blocks, ip, true);
+}
+
+// Control has arrived at h->pc with `budget` left: go on there if that is possible.
+static __attribute__((noinline)) void arrive(ARGS)
+{
+  (void)ip;
+  h->budget = budget;
+  const Dinsn *first = blocks_find(h, h->pc);
+  if (unlikely(!first)) {
+    hart_take_trap(h, h->trap_cause, h->trap_value);
+    return;
+  }
+  int64_t left = budget + block_head(first)->packed;
+  if (unlikely((int32_t)left < 0)) return;
+  pc = h->pc;
+  budget = left;
+  RUN(first);
+}
+
+// A direct jump at ip that is taken and cannot go the short way: unlinked, out of the page, or out of budget.
+static __attribute__((noinline)) void branch_slow(ARGS)
+{
+  const Link *link = (const Link *)(ip + 1);
+  int64_t refund = blocks_refund(h->blocks, ip, true);        // first: what follows may drop this very block
+  h->pc = pc + (uint64_t)(int64_t)ip->imm;
+  budget += refund;
+  if (!link->target) {
+    uint32_t generation = blocks_generation(h->blocks);
+    h->budget = budget;
+    const Dinsn *target = blocks_find(h, h->pc);
+    if (!target) {
+      hart_take_trap(h, h->trap_cause, h->trap_value);
+      return;
+    }
+    if (blocks_generation(h->blocks) == generation) blocks_link(h, ip, target);
+  }
+  arrive(PASS(ip));
+}
+
+static void op_DEAD(ARGS)
+{
+  h->pc = pc;
+  budget -= block_head(ip)->packed;
+  arrive(PASS(ip));
+}
+
+static void op_BAD(ARGS)
+{
+  leave_illegal(PASS(ip));
+}
+
+static void op_STOP(ARGS)
+{
+  uint64_t at = pc + 2u * blocks_cold(h->blocks, ip)->offset;
+  if (hart_stops_at(h, at)) {
+    h->stopped = true;
+    leave_at(PASS(ip));
+    return;
+  }
+  NEXT(1)
+}
+
+// Jumps ---------------------------------------------------------------------------------------------
+
+#define GOTO_DIRECT(k) \
+  { \
+    const Link *link_ = (const Link *)(ip + (k) + 1); \
+    int64_t left_ = budget + link_->delta; \
+    if (unlikely((int32_t)left_ < 0)) { branch_slow(PASS(ip + (k))); return; } \
+    budget = left_; \
+    pc += (uint64_t)(int64_t)ip[k].imm; \
+    RUN(link_->target); \
+  }
+
+// Through the TLB of fetches: right whatever is mapped there now.
+#define GOTO_CHECKED(va, refund, slow) \
+  { \
+    TlbEntry *entry_ = tlb_entry(h->fetch, TLB_EXECUTE, va); \
+    if (unlikely(!tlb_hit(entry_, va, 2))) { slow; } \
+    const Dinsn *first_ = ((const CodePage *)entry_->value)->entry[(va & (PAGE_BYTES - 1)) / 2]; \
+    if (unlikely(!first_)) { slow; } \
+    int64_t left_ = budget + (refund) + block_head(first_)->packed; \
+    if (unlikely((int32_t)left_ < 0)) { slow; } \
+    budget = left_; \
+    pc = va; \
+    RUN(first_); \
+  }
+
+#define GOTO_FAR(k) \
+  { \
+    uint64_t va_ = pc + (uint64_t)(int64_t)ip[k].imm; \
+    GOTO_CHECKED(va_, ((const Link *)(ip + (k) + 1))->delta, branch_slow(PASS(ip + (k))); return) \
+  }
+
+#define GOTO_INDIRECT(target) \
+  { \
+    uint64_t va_ = (target); \
+    GOTO_CHECKED(va_, 0, h->pc = va_; arrive(PASS(ip)); return) \
+  }
+
+static void op_NEXT(ARGS)
+{
+  GOTO_DIRECT(0)
+}
+
+static void op_NEXT_FAR(ARGS)
+{
+  GOTO_FAR(0)
+}
+
+// Memory --------------------------------------------------------------------------------------------
+
+#define FAST_PROBE(kind, out, va, size, slow, k) \
+  TlbEntry *out##_entry = tlb_entry(tlb, kind, va); \
+  if (unlikely(!tlb_hit(out##_entry, va, size))) { slow(PASS(ip + (k))); return; }
+
+#define FAST_LOAD(type, out, va, size, slow, k) \
+  FAST_PROBE(TLB_READ, out, va, size, slow, k) \
+  type out = *(const volatile type *)(va + out##_entry->value);
+
+#define FAST_STORE(type, va, v, size, slow, k) \
+  { \
+    FAST_PROBE(TLB_WRITE, st, va, size, slow, k) \
+    *(volatile type *)(va + st_entry->value) = (type)(v); \
+  }
+
+#define SLOW_LOAD(type, out, va, size) \
+  uint64_t out##_value = 0; \
+  SYNC(); \
+  if (!hart_load(h, tlb, va, size, &out##_value)) { leave_trap(PASS(ip)); return; } \
+  type out = (type)out##_value;
+
+#define SLOW_STORE(type, va, v, size) \
+  SYNC(); \
+  if (!hart_store(h, tlb, va, size, (type)(v))) { leave_trap(PASS(ip)); return; }
+
+#define AFTER_SLOW(slots) \
+  if (unlikely(h->leave)) { leave_at(PASS(ip + (slots))); return; } \
+  NEXT(slots)
+
+#define AMO_swap(type, p, v) __atomic_exchange_n((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
+#define AMO_add(type, p, v) __atomic_fetch_add((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
+#define AMO_and(type, p, v) __atomic_fetch_and((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
+#define AMO_or(type, p, v) __atomic_fetch_or((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
+#define AMO_xor(type, p, v) __atomic_fetch_xor((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
+#define AMO_min(type, p, v) amo_choose_##type((void *)(p), v, true, true)
+#define AMO_max(type, p, v) amo_choose_##type((void *)(p), v, true, false)
+#define AMO_minu(type, p, v) amo_choose_##type((void *)(p), v, false, true)
+#define AMO_maxu(type, p, v) amo_choose_##type((void *)(p), v, false, false)
+
+#define AMO_CHOOSE(type, stype) \
+  static inline type amo_choose_##type(void *place, type v, bool is_signed, bool smaller) \
+  { \
+    type *p = place, old = __atomic_load_n(p, __ATOMIC_RELAXED), wanted; \
+    do { \
+      bool less = is_signed ? (stype)v < (stype)old : v < old; \
+      wanted = less == smaller ? v : old; \
+    } while (!__atomic_compare_exchange_n(p, &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)); \
+    return old; \
+  }
+AMO_CHOOSE(uint32_t, int32_t)
+AMO_CHOOSE(uint64_t, int64_t)
+
+#define FAST_AMO(operation, type, out, va, v, size, slow, k) \
+  FAST_PROBE(TLB_WRITE, out, va, size, slow, k) \
+  type out = AMO_##operation(type, va + out##_entry->value, v);
+
+#define SLOW_AMO(operation, type, out, va, v, size) \
+  SYNC(); \
+  void *out##_place = hart_atomic(h, tlb, va, size, true); \
+  if (!out##_place) { leave_trap(PASS(ip)); return; } \
+  type out = AMO_##operation(type, out##_place, v);
+
+#define RESERVE(type, out, place) \
+  type out = __atomic_load_n((type *)(place), __ATOMIC_SEQ_CST); \
+  h->reserved = (void *)(place); \
+  h->reserved_value = out;
+
+#define FAST_LR(type, out, va, size, slow, k) \
+  FAST_PROBE(TLB_READ, out, va, size, slow, k) \
+  RESERVE(type, out, va + out##_entry->value)
+
+#define SLOW_LR(type, out, va, size) \
+  SYNC(); \
+  void *out##_place = hart_atomic(h, tlb, va, size, false); \
+  if (!out##_place) { leave_trap(PASS(ip)); return; } \
+  RESERVE(type, out, out##_place)
+
+#define CONDITIONAL(type, out, place, v) \
+  uint32_t out = 1; \
+  if (h->reserved == (void *)(place)) { \
+    type expected_ = (type)h->reserved_value; \
+    out = !__atomic_compare_exchange_n((type *)(place), &expected_, (type)(v), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED); \
+  } \
+  h->reserved = NULL;
+
+#define FAST_SC(type, out, va, v, size, slow, k) \
+  FAST_PROBE(TLB_WRITE, out, va, size, slow, k) \
+  CONDITIONAL(type, out, va + out##_entry->value, v)
+
+#define SLOW_SC(type, out, va, v, size) \
+  SYNC(); \
+  void *out##_place = hart_atomic(h, tlb, va, size, true); \
+  if (!out##_place) { leave_trap(PASS(ip)); return; } \
+  CONDITIONAL(type, out, out##_place, v)
+
+// Floating point ------------------------------------------------------------------------------------
+
+#define FP_GUARD(slow, k) \
+  if (unlikely(h->fp_mode)) { slow(PASS(ip + (k))); return; }
+// Only the dynamic mode (7) is what MXCSR holds.
+#define FP_GUARD_ROUNDING(mode, slow, k) \
+  if (unlikely(h->fp_mode | ((mode) ^ 7))) { slow(PASS(ip + (k))); return; }
+#define FP_GIVEN(mode) ((mode) == 7 ? h->frm : (mode))
+#define SLOW_FP(dirties) \
+  if (!hart_use_fp(h, dirties)) { leave_illegal(PASS(ip)); return; }
+#define SLOW_ROUNDING(mode) \
+  unsigned rounding = (unsigned)(mode) == 7 ? h->frm : (unsigned)(mode); \
+  if (rounding > 4) { leave_illegal(PASS(ip)); return; }
+
+static inline uint64_t fp_box(uint32_t single) { return 0xffffffff00000000u | single; }
+static inline uint32_t fp_unbox(uint64_t value) { return likely(value >> 32 == 0xffffffffu) ? (uint32_t)value : 0x7fc00000u; }
+
+// State ---------------------------------------------------------------------------------------------
+
+#define STATE_CALL(function, ...) \
+  SYNC(); \
+  if (unlikely(!function(h, ##__VA_ARGS__))) { leave_refused(PASS(ip)); return; }
+#define AFTER_STATE(slots) \
+  tlb = h->data; \
+  if (unlikely(h->leave)) { leave_at(PASS(ip + (slots))); return; } \
+  NEXT(slots)
+#define AFTER_REDIRECT() leave_redirected(PASS(ip));
+
+static inline void do_fence(uint32_t pred, uint32_t succ)
+{
+  // Only a store before, a load after is left unordered by the host (unprivileged manual 2.7; x86 TSO).
+  if ((pred & 1) && (succ & 2)) __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+static bool do_csr_swap(Hart *h, uint32_t number, uint64_t value, uint32_t read, uint64_t *old)
+{
+  return csr_modify(h, number, CSR_WRITE, read, true, value, old);
+}
+
+static bool do_csr_set(Hart *h, uint32_t number, uint64_t bits, uint32_t write, uint64_t *old)
+{
+  return csr_modify(h, number, CSR_SET, true, write, bits, old);
+}
+
+static bool do_csr_clear(Hart *h, uint32_t number, uint64_t bits, uint32_t write, uint64_t *old)
+{
+  return csr_modify(h, number, CSR_CLEAR, true, write, bits, old);
+}
+
+static bool do_ecall(Hart *h)
+{
+  hart_raise(h, h->priv == PRIV_U ? CAUSE_ECALL_U : h->priv == PRIV_S ? CAUSE_ECALL_S : CAUSE_ECALL_M, 0);
+  return false;
+}
+
+static bool do_ebreak(Hart *h)
+{
+  uint64_t at = h->block_pc + 2u * blocks_cold(h->blocks, h->ip)->offset;
+  if (h->options.semihosting && hart_semihosting(h, at)) return true;
+  hart_raise(h, CAUSE_BREAKPOINT, at);
+  return false;
+}
+
+static bool do_fence_i(Hart *h)
+{
+  // Stores and DMA have dropped what they changed already; only this block itself must not run on.
+  h->leave = true;
+  return true;
+}
+
+static bool do_cbo_zero(Hart *h, uint64_t gva)
+{
+  return hart_zero_block(h, h->data, gva);
+}
+
+static bool do_cbo(Hart *h, uint64_t gva, uint32_t operation)
+{
+  return hart_cbo(h, h->data, gva, operation);
+}
+
+#include "riscv_handlers.h"
+
+// Tables --------------------------------------------------------------------------------------------
+
+Handler *const tier0_dead = op_DEAD;
+
+enum { FUSED_BUCKETS = 4096 };
+static uint16_t fused_index[FUSED_BUCKETS];          // 1 + place in fused[], 0: empty; open addressing
+
+static unsigned fused_bucket(uint64_t key)
+{
+  return (unsigned)(key * 0x9e3779b97f4a7c15u >> 52);
+}
+
+static __attribute__((constructor)) void build_fused_index(void)
+{
+  _Static_assert(FUSED < FUSED_BUCKETS / 4, "the index stays sparse");
+  for (unsigned i = 0; i < FUSED; i++) {
+    unsigned bucket = fused_bucket(fused[i].key);
+    while (fused_index[bucket]) bucket = (bucket + 1) % FUSED_BUCKETS;
+    fused_index[bucket] = (uint16_t)(i + 1);
+  }
+}
+
+Handler *tier0_fused(uint64_t key)
+{
+  for (unsigned bucket = fused_bucket(key); fused_index[bucket]; bucket = (bucket + 1) % FUSED_BUCKETS)
+    if (fused[fused_index[bucket] - 1].key == key) return fused[fused_index[bucket] - 1].fn;
+  return NULL;
+}
+
+void tier0_run(Hart *h, const Dinsn *first)
+{
+  int64_t budget = h->budget + block_head(first)->packed;
+#ifdef UMBRA_TRAMPOLINE
+  h->next_ip = first;
+  h->next_pc = h->pc;
+  h->next_budget = budget;
+  h->next_tlb = h->data;
+  while (h->next_ip) {
+    const Dinsn *ip = h->next_ip;
+    h->next_ip = NULL;
+    ip->fn(ip, h, h->next_pc, h->next_budget, h->next_tlb);
+  }
+#else
+  first->fn(first, h, h->pc, budget, h->data);
+#endif
+  h->ip = NULL;
+}

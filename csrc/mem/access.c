@@ -78,6 +78,7 @@ static bool covered(Mem *mem, uint64_t gpa, uint64_t size, bool plain, bool writ
     if (plain && any_page(region, gpa, part, PAGE_SLOW) && window_over(mem, gpa, part)) return false;
     gpa += part;
     size -= part;
+    *bad = gpa;
     if (size && gpa == 0) return false;           // past the last address there is nothing
   }
   return true;
@@ -207,7 +208,7 @@ bool mem_store(Mem *mem, uint64_t gpa, unsigned size, uint64_t value)
 
 static int refuse_range(uint64_t gpa, uint64_t size, uint64_t bad, struct um_fault *why)
 {
-  return fault_set(why, UM_EGUEST, "no memory at %#" PRIx64 " (asked for %" PRIu64 " bytes at %#" PRIx64 ")", bad, size, gpa);
+  return fault_set(why, UM_EGUEST, "no memory at 0x%" PRIx64 " (asked for %" PRIu64 " bytes at 0x%" PRIx64 ")", bad, size, gpa);
 }
 
 UM_EXPORT int um_mem_read(um_mem *mem, uint64_t gpa, void *to, uint64_t size, struct um_fault *why)
@@ -241,12 +242,12 @@ UM_EXPORT int um_mem_load(um_mem *mem, uint64_t gpa, uint32_t size, uint64_t *va
 {
   if (!is_access_size(size)) return fault_set(why, UM_EINVAL, "an access has 1, 2, 4 or 8 bytes, not %u", size);
   if (mem_load(mem, gpa, size, value)) return UM_OK;
-  return fault_set(why, UM_EGUEST, "nothing answers a load of %u bytes at %#" PRIx64, size, gpa);
+  return fault_set(why, UM_EGUEST, "nothing answers a load of %u bytes at 0x%" PRIx64, size, gpa);
 }
 
 UM_EXPORT int um_mem_store(um_mem *mem, uint64_t gpa, uint32_t size, uint64_t value, struct um_fault *why)
 {
   if (!is_access_size(size)) return fault_set(why, UM_EINVAL, "an access has 1, 2, 4 or 8 bytes, not %u", size);
   if (mem_store(mem, gpa, size, value)) return UM_OK;
-  return fault_set(why, UM_EGUEST, "nothing answers a store of %u bytes at %#" PRIx64, size, gpa);
+  return fault_set(why, UM_EGUEST, "nothing answers a store of %u bytes at 0x%" PRIx64, size, gpa);
 }

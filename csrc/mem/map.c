@@ -145,12 +145,12 @@ static int check_place(const Mem *mem, const Region *wanted, struct um_fault *wh
 {
   if (wanted->size == 0) return fault_set(why, UM_EINVAL, "%s: size must not be 0", wanted->name);
   if (wanted->at + (wanted->size - 1) < wanted->at)
-    return fault_set(why, UM_EINVAL, "%s: %s at %#" PRIx64 " reaches beyond the last address", wanted->name,
+    return fault_set(why, UM_EINVAL, "%s: %s at 0x%" PRIx64 " reaches beyond the last address", wanted->name,
                      size_text(wanted->size).text, wanted->at);
   for (int i = 0; i < mem->count; i++) {
     const Region *other = &mem->regions[i];
     if (!other->host != !wanted->host || !overlaps(other, wanted->at, wanted->size)) continue;
-    return fault_set(why, UM_EOVERLAP, "%s (%#" PRIx64 " to %#" PRIx64 ") overlaps %s (%#" PRIx64 " to %#" PRIx64 ")",
+    return fault_set(why, UM_EOVERLAP, "%s (0x%" PRIx64 " to 0x%" PRIx64 ") overlaps %s (0x%" PRIx64 " to 0x%" PRIx64 ")",
                      wanted->name, wanted->at, wanted->at + (wanted->size - 1), other->name, other->at,
                      other->at + (other->size - 1));
   }
@@ -182,7 +182,7 @@ UM_EXPORT int um_mem_add_ram(um_mem *mem, uint64_t at, uint64_t size, int rom, c
   Region region = { .at = at, .size = size, .host = &placeholder, .rom = rom };
   snprintf(region.name, sizeof region.name, "%s", name);
   if ((at | size) & (PAGE_BYTES - 1))
-    return fault_set(why, UM_EINVAL, "%s: address %#" PRIx64 " and size %" PRIu64 " must be multiples of 4096", region.name, at, size);
+    return fault_set(why, UM_EINVAL, "%s: address 0x%" PRIx64 " and size %" PRIu64 " must be multiples of 4096", region.name, at, size);
   int status = check_place(mem, &region, why);
   if (status < 0) return status;
   region.host = map_ram(size);

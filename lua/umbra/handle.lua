@@ -1,0 +1,35 @@
+-- handle: the Lua side of a C object: closed once, and an error, not a crash, when it is used afterwards.
+--
+-- LuaJIT passes nil to C as NULL, so an object that only forgot its pointer would take the process down. A closed one gets another
+-- metatable instead: every use of it, `ptr` by another module included, is refused at the user's line.
+-- SPDX-License-Identifier: MIT
+local ffi   = require "ffi"
+local fault = require "umbra.fault"
+
+local handle = {}
+
+local function nothing() end
+
+-- An object of `class` around `ptr`, which `free` (a C function) frees. `fields` become the object's own, `class.noun` names it.
+function handle.new(class, ptr, free, fields)
+  fields = fields or {}
+  fields.ptr, fields.free = ffi.gc(ptr, free), free
+  return setmetatable(fields, class)
+end
+
+-- What `class.close` does.
+function handle.close(object)
+  local noun = getmetatable(object).noun
+  object.free(ffi.gc(object.ptr, nil))
+  for key in pairs(object) do object[key] = nil end         -- clearing: any order will do
+  setmetatable(object, {
+    __index    = function(_, key)
+      if key == "close" then return nothing end
+      fault.raise("this %s is closed", noun)
+    end,
+    __newindex = function() fault.raise("this %s is closed", noun) end,
+    __tostring = function() return noun .. " (closed)" end,
+  })
+end
+
+return handle

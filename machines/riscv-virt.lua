@@ -6,12 +6,14 @@ local param = machine.param
 -- What is not named comes from this guest; `umbra run` fetches it when it is first needed.
 local guest = param { "guest", default = "debian-riscv64" }
 local serial = param { "console", type = "enum", values = { "uart0", "console0" }, default = "uart0", help = "row whose text is shown" }
+local drive = param { "drive", help = "raw disk image" }
+local read_only = param { "drive_read_only", type = "boolean", default = false, help = "refuse the guest's writes" }
 
 return machine {
   name    = "riscv-virt",
   cpu     = {
     isa   = param { "isa", default = "rv64gc_zicntr_zihpm_zicond_zicbom_zicboz_zawrs_zba_zbb_zbc_zbs_sstc_svinval_svnapot_svpbmt" },
-    mmu   = param { "mmu", default = "sv57" },
+    mmu   = param { "mmu", default = "sv48" },
     harts = param "harts",
     tlb   = { entries = param { "tlb", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "entries a kind" } },
   },
@@ -25,7 +27,7 @@ return machine {
     { at = 0x02000000, name = "clint",    dev.clint {} },
     { at = 0x0c000000, name = "plic",     dev.plic { sources = 95 } },
     { at = 0x10000000, name = "uart0",    dev.ns16550a { irq = 10 } },
-    { at = 0x10001000, name = "disk0",    dev.virtio_blk { irq = 1, image = param "drive" } },
+    { at = 0x10001000, name = "disk0",    dev.virtio_blk { irq = 1, image = drive, read_only = read_only } },
     { at = 0x10002000, name = "rng0",     dev.virtio_rng { irq = 2 } },
     { at = 0x10003000, name = "console0", dev.virtio_console { irq = 3 } },
   },

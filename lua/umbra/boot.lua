@@ -33,7 +33,7 @@ end
 function boot.open(options)
   local files = { append = options.append or "" }
   local firmware, kernel, initrd = options.firmware, options.kernel, options.initrd
-  if options.guest and (not kernel or not firmware) then
+  if options.guest and options.guest ~= "none" and (not kernel or not firmware) then
     local guest = require("umbra.fetch").ensure(options.guest)
     firmware = firmware or guest.firmware
     if not kernel then kernel, initrd = guest.kernel, initrd or guest.initrd end
@@ -58,7 +58,7 @@ function boot.symbol(files, name)
 end
 
 local function no_room(key, file, at, size, ram)
-  fault.raise("%s: %s: %s at %s do not fit into RAM (%s at %s)", key, file.name, units.format(tonumber(size)), bits.hex(at), units.format(ram.size),
+  fault.raise("%s: %s: needs %s bytes at %s, which do not all lie in RAM (%s at %s)", key, file.name, units.format(tonumber(size)), bits.hex(at), units.format(ram.size),
     bits.hex(ram.at))
 end
 

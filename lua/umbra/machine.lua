@@ -55,7 +55,7 @@ local BOOT = {
   { "kernel", type = "path", help = "Linux Image, ELF file or raw bytes" },
   { "initrd", type = "path", help = "initial RAM disk" },
   { "append", type = "string", help = "command line of the kernel" },
-  { "guest", type = "string", help = "fetched guest that gives firmware, kernel and initrd where they are not named" },
+  { "guest", type = "string", help = "fetched guest that gives firmware, kernel and initrd where they are not named; or none" },
   { "signature", type = "path", help = "file for the memory from begin_signature to end_signature, once the guest ends" },
   { "signature_granularity", type = "enum", values = { 1, 2, 4, 8, 16, 32, 64 }, default = 16, help = "bytes a line" },
 }
@@ -217,7 +217,7 @@ local function read(path)
   local text, why = image.read(path)
   if not text then fault.raise("%s", why) end
   local chunk, message = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
-  if not chunk then error(message, 0) end
+  if not chunk then error(message:find("^[^\n]*:%d+: ") and message or path .. ": " .. message, 0) end
   setfenv(chunk, setmetatable({}, { __index = _G }))               -- globals of a machine file are its own
   return chunk, select(2, text:gsub("\n", "\n")) + (text:sub(-1) == "\n" and 0 or 1)
 end

@@ -36,7 +36,8 @@ end
 local function explain(raised)
   if type(raised) == "table" and raised.text then return raised.text, raised.code end
   if type(raised) ~= "string" then return "raised " .. schema.show(raised) end
-  return raised, raised:find "No such file or directory" and MISSING or nil
+  local module = raised:match "^(.-module '[^']*' not found):\n"           -- Lua goes on with every place it looked at
+  return module or raised, raised:find "No such file or directory" and MISSING or nil
 end
 
 -- Runs f(...) and returns its exit code; what it raises becomes one line. UMBRA_TRACE=1 shows where it came from.

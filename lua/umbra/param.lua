@@ -22,7 +22,7 @@ local USUAL = {
   { "firmware", type = "path", words = { "none" }, help = "firmware that runs first in machine mode, or none" },
   { "append",   type = "string", help = "command line of the kernel" },
   { "drive",    type = "path", help = "disk image" },
-  { "guest",    type = "string", help = "fetched guest that gives what is not named (umbra fetch lists them)" },
+  { "guest",    type = "string", help = "fetched guest that gives what is not named, or none (umbra fetch lists them)" },
   { "ram",      type = "size", default = 512 * 2^20, min = 2^20, max = 2^40, multiple_of = 4096, help = "guest memory" },
   { "harts",    type = "integer", default = 1, min = 1, max = 1, help = "harts" },
   { "isa",      type = "string", help = "instruction set" },
@@ -82,7 +82,7 @@ local function value_of(row)
   end
   if default == nil then
     if row.required and not loading.lenient then
-      loading.refuse(("parameter `%s` is missing%s"):format(row.name, row.help and (" (%s=%s)"):format(row.name, row.help) or ""))
+      loading.refuse(("missing parameter `%s`%s"):format(row.name, row.help and " (" .. row.help .. ")" or ""))
     end
     return
   end

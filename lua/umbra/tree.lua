@@ -31,7 +31,7 @@ local function cpu_node(t, m)
   if m.hart.mmu ~= "none" then t:prop("mmu-type", "riscv," .. m.hart.mmu) end
   if has.zicbom then t:prop("riscv,cbom-block-size", CACHE_BLOCK) end
   if has.zicboz then t:prop("riscv,cboz-block-size", CACHE_BLOCK) end
-  t:begin "interrupt-controller":prop("compatible", "riscv,cpu-intc"):prop("#interrupt-cells", 1):bytes("interrupt-controller")
+  t:begin "interrupt-controller":prop("compatible", "riscv,cpu-intc"):prop("#interrupt-cells", 1):prop("#address-cells", 0):bytes("interrupt-controller")
     :prop("phandle", INTC_PHANDLE):finish_node()
   t:finish_node():finish_node()
 end

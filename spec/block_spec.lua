@@ -1,6 +1,7 @@
 -- block: raw images against a string; what is refused; files that change under their user.
 -- SPDX-License-Identifier: MIT
 local block   = require "umbra.block"
+local example = require "spec.support.example"
 local refuses = require "spec.support.refuses"
 local shadow  = require "spec.support.shadow"
 local tree    = require "spec.support.tree"
@@ -25,6 +26,15 @@ describe("block", function()
     write_file(path, bytes)
     return block.open { path = path, read_only = read_only }
   end
+
+  it("does what its page of docs begins with", function()
+    write_file(path, ("\0"):rep(4096))
+    local opened = { open = function(options)
+      assert.same({ path = "disk.img" }, options)
+      return block.open { path = path }
+    end }
+    example("docs/block.md", { require = function(name) return name == "umbra.block" and opened or require(name) end })
+  end)
 
   it("reads and writes at any byte, and the file has it", function()
     local disk = image(("\0"):rep(4096))

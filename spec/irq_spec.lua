@@ -1,10 +1,13 @@
 -- irq: lines keep a level, count rising edges, and close once.
 -- SPDX-License-Identifier: MIT
 local irq     = require "umbra.irq"
+local example = require "spec.support.example"
 local refuses = require "spec.support.refuses"
 local shadow  = require "spec.support.shadow"
 
 describe("irq", function()
+  it("does what its page of docs begins with", function() example "docs/irq.md" end)
+
   local line
   before_each(function() line = irq.new() end)
   after_each(function() line:close() end)

@@ -1,14 +1,17 @@
 -- mem: the address space against a twin made of a Lua table; its refusals; and, from C, windows, DMA and code pages.
 -- SPDX-License-Identifier: MIT
-local ffi    = require "ffi"
-local mem    = require "umbra.mem"
+local ffi     = require "ffi"
+local mem     = require "umbra.mem"
+local example = require "spec.support.example"
 local refuses = require "spec.support.refuses"
-local shadow = require "spec.support.shadow"
-local tree   = require "spec.support.tree"
+local shadow  = require "spec.support.shadow"
+local tree    = require "spec.support.tree"
 
 local RAM, ROM = 0x80000000, 0x1000
 
 describe("mem", function()
+  it("does what its page of docs begins with", function() example "docs/mem.md" end)
+
   local m
   before_each(function() m = mem.new() end)
   after_each(function() m:close() end)
@@ -178,8 +181,8 @@ end)
 describe("mem in C", function()
   it("keeps windows, DMA and code pages apart", function()
     local program = os.tmpname()
-    local text, code = tree.run(("cc -std=gnu11 -D_GNU_SOURCE -g -Icsrc -o %s spec/support/mem_test.c csrc/mem/*.c csrc/tlb/*.c csrc/mmu/*.c csrc/base/fault.c && %s")
-      :format(program, program))
+    local sources = "spec/support/mem_test.c csrc/mem/*.c csrc/tlb/*.c csrc/mmu/*.c csrc/base/fault.c"
+    local text, code = tree.run(("cc -std=gnu11 -D_GNU_SOURCE -g -Icsrc -o %s %s && %s"):format(program, sources, program))
     os.remove(program)
     assert.equal("", text)
     assert.equal(0, code)

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local tlb     = require "umbra.tlb"
 local bits    = require "umbra.bits"
+local example = require "spec.support.example"
 local refuses = require "spec.support.refuses"
 local shadow  = require "spec.support.shadow"
 
@@ -45,6 +46,8 @@ local function new_twin(entries)
 end
 
 describe("tlb", function()
+  it("does what its page of docs begins with", function() example "docs/tlb.md" end)
+
   local t
   before_each(function() t = tlb.new { entries = 64 } end)
   after_each(function() t:close() end)

@@ -119,7 +119,8 @@ static void test_dma(void)
   mem_page_set(mem, RAM + 4096, PAGE_CODE);
   expect(mem_store(mem, RAM + 4092, 8, 0x1122334455667788));
   expect(w.calls == 1 && w.gpa == RAM + 4096 && w.size == 4 && w.before == 'g');
-  expect(mem_dma_write(mem, RAM + 4000, memset(malloc(5000), 1, 5000), 5000));
+  static uint8_t ones[5000];
+  expect(mem_dma_write(mem, RAM + 4000, memset(ones, 1, sizeof ones), sizeof ones));
   expect(w.calls == 2 && w.gpa == RAM + 4096 && w.size == 4096 && w.before == 0x44);
   expect(um_mem_write(mem, RAM + 8191, "xy", 2, &why) == 0 && w.calls == 3 && w.gpa == RAM + 8191 && w.size == 1);
   mem_dma_touch(mem, RAM + 5000, 8);

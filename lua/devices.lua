@@ -4,9 +4,12 @@
 --
 -- dev.MODEL { options } checks the options at the user's line and gives a description; the machine creates the device when it
 -- is built. A model says: its options, what creates it (model.create returns a um_dev and may refuse through m.why), and how
--- it appears in the device tree (model.tree writes properties into a node named model.node@address).
+-- it appears in the device tree (model.tree writes properties into a node named model.node@address). A model with a function
+-- `place` finds its own address.
 -- SPDX-License-Identifier: MIT
 local ffi    = require "ffi"
+local bits   = require "umbra.bits"
+local boot   = require "umbra.boot"
 local clib   = require "umbra.clib"
 local fault  = require "umbra.fault"
 local param  = require "umbra.param"
@@ -87,12 +90,17 @@ models.goldfish_rtc = {
   tree    = function(t) t:prop("compatible", "google,goldfish-rtc") end,
 }
 
--- Berkeley's host interface: it lies over the words `tohost` and `fromhost` of the program that is run, wherever those are.
+-- Berkeley's host interface: it lies over the words `tohost` and `fromhost` of the program that is run, wherever those are, and
+-- nowhere when it has no such symbols. Its console also shows what semihosting calls print.
 models.htif = {
   options = {},
   console = true,
-  placed  = false,
   create  = function(row, m) return C.um_htif_new(m:new_chardev(row), m.control.ptr, m.why) end,
+  place   = function(row, m)
+    local tohost, fromhost = boot.symbol(m.files, "tohost"), boot.symbol(m.files, "fromhost")
+    if not tohost then return end
+    fault.check(C.um_htif_map(row.ptr, m.mem.ptr, bits.u64(tohost), bits.u64(fromhost or 0), m.why), m.why)
+  end,
 }
 
 local function virtio(model)

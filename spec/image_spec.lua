@@ -46,7 +46,7 @@ describe("an ELF file", function()
     assert.equal(0x80000000, file.low)
     assert.equal(0x80002000, file.high)
     assert.equal(2, #file.segments)
-    assert.same({ at = 0x80001000, virtual_at = 0x80001000, offset = 176, file_bytes = 4, memory_bytes = 4096, flags = 5 }, file.segments[1])
+    assert.same({ at = 0x80001000, virtual_at = 0x80001000, offset = 176, file_bytes = 4, memory_bytes = 4096, flags = 5, headers = false }, file.segments[1])
     local seen = {}
     file:each_piece(0, function(at, from, size, memory) seen[#seen + 1] = { at, ffi.string(from, size), memory } end)
     assert.same({ { 0x80001000, "data", 4096 }, { 0x80000000, "code", 4 } }, seen)

@@ -135,6 +135,7 @@ static int probe_elf(Buffer file, struct um_image *image, struct um_fault *why)
   if (elf.machine != EM_RISCV) return refuse_machine(elf.machine, elf.wide ? 64 : 32, why);
   if ((status = elf_table(&elf, why)) < 0) return status;
   *image = (struct um_image){ .kind = UM_IMAGE_ELF, .bits = elf.wide ? 64 : 32, .machine = elf.machine, .entry = elf.entry, .low = UINT64_MAX };
+  image->header_bytes = elf.ph_offset + (uint64_t)elf.ph_size * elf.ph_count;
   for (uint32_t i = 0; i < elf.ph_count; i++) {
     struct um_image_segment *s = &seen[image->segments];
     if (image->segments == MOST_SEGMENTS)

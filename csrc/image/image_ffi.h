@@ -17,6 +17,7 @@ struct um_image {
   uint32_t segments;         // ELF: PT_LOAD headers that take memory
   uint64_t entry;            // ELF: guest address of the first instruction
   uint64_t low, high;        // ELF: physical addresses covered, high exclusive
+  uint64_t header_bytes;     // ELF: size of the headers that begin the file (a linker may make a segment of them alone)
   uint64_t text_offset;      // LINUX: load at a 2 MiB boundary + this
   uint64_t memory_bytes;     // bytes the image takes once loaded, its bss included
 };

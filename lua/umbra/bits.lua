@@ -23,6 +23,10 @@ function bits.u64(value)
   return ffi.cast(u64, value)
 end
 
+-- The lesser and the greater of two values, as numbers where that is exact.
+function bits.least(a, b) return bits.number(bits.u64(a) < bits.u64(b) and bits.u64(a) or bits.u64(b)) end
+function bits.most(a, b) return bits.number(bits.u64(a) > bits.u64(b) and bits.u64(a) or bits.u64(b)) end
+
 -- True for what bits.u64 takes: a whole number of at most 2^64 either way, or a 64-bit integer.
 function bits.is_integer(value)
   if type(value) == "number" then return value % 1 == 0 and value >= -2^63 and value < 2^64 end

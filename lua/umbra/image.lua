@@ -51,14 +51,14 @@ function image.parse(bytes, name)
   local self = setmetatable({
     name         = name,
     bytes        = bytes,
-    kind         = KINDS[info.kind],              -- "elf", "linux" or "raw"
+    kind         = KINDS[info.kind],              -- "elf" (with low and high, the addresses it covers), "linux" or "raw"
     bits         = info.bits,
     memory_bytes = bits.number(info.memory_bytes),
     segments     = {},
   }, Image)
   if self.kind == "linux" then self.text_offset = bits.number(info.text_offset) end
   if self.kind ~= "elf" then return self end
-  self.entry, self.low, self.high = bits.number(info.entry), bits.number(info.low), bits.number(info.high)
+  self.entry = bits.number(info.entry)
   local segment = ffi.new "struct um_image_segment"
   for i = 0, info.segments - 1 do
     if C.um_image_segment(bytes, #bytes, i, segment, why) < 0 then fault.raise("%s: %s", name, ffi.string(why.text)) end
@@ -69,8 +69,15 @@ function image.parse(bytes, name)
       file_bytes   = tonumber(segment.file_bytes),
       memory_bytes = bits.number(segment.memory_bytes),
       flags        = segment.flags,
+      -- Linkers that are not told otherwise make a segment of the ELF headers, at an address of their own choice.
+      headers      = segment.offset == 0 and segment.memory_bytes <= info.header_bytes,
     }
+    if not self.segments[i + 1].headers then
+      self.low  = self.low and bits.least(self.low, segment.at) or bits.number(segment.at)
+      self.high = self.high and bits.most(self.high, segment.at + segment.memory_bytes) or bits.number(segment.at + segment.memory_bytes)
+    end
   end
+  if not self.low then fault.raise("%s: ELF file without segments to load (an object file?)", name) end
   return self
 end
 
@@ -91,11 +98,13 @@ function Image:symbol(name)
 end
 
 -- Calls put(gpa, pointer, file_bytes, memory_bytes) for each piece to be copied: the segments of an ELF at their physical
--- addresses, anything else as one piece at `at`. The pointer is good during the call only.
+-- addresses (one that holds ELF headers alone is left out), anything else as one piece at `at`. The pointer is good during the call only.
 function Image:each_piece(at, put)
   local bytes = ffi.cast("const uint8_t *", self.bytes)
   if self.kind ~= "elf" then return put(at, bytes, #self.bytes, self.memory_bytes) end
-  for _, segment in ipairs(self.segments) do put(segment.at, bytes + segment.offset, segment.file_bytes, segment.memory_bytes) end
+  for _, segment in ipairs(self.segments) do
+    if not segment.headers then put(segment.at, bytes + segment.offset, segment.file_bytes, segment.memory_bytes) end
+  end
 end
 
 return image

@@ -119,7 +119,7 @@ local function merge_rows(rows, map)
       if not device and not base then fault.raise("%s (`%s`): its device is missing, like dev.ns16550a {}", label, keys.name) end
       device = device or base.device
       local row = { name = keys.name, at = keys.at or base and base.at, device = device, model = device.model, options = device.options }
-      if row.at == nil and row.model.placed ~= false then fault.raise("%s (`%s`): missing key `at`", label, row.name) end
+      if row.at == nil and not row.model.place then fault.raise("%s (`%s`): missing key `at`", label, row.name) end
       if #row.name > 27 then fault.raise("%s: the name `%s` is longer than 27 bytes", label, row.name) end
       if base then rows[place] = row else rows[#rows + 1] = row end
     end
@@ -228,7 +228,8 @@ function machine.describe(name, given, options)
   options = options or {}
   local path = machine.find(name, options.folder)
   local chunk, lines = read(path)
-  local function refuse(text) fault.raise("%s", text) end
+  local _, here = pcall(fault.raise, "")          -- a wrong parameter is the fault of who gave it, not of the file
+  local function refuse(text) error(here .. text, 0) end
   local scope = { folder = path:match "^(.*/)" or "", given = given, refuse = refuse, lenient = options.lenient }
   local description, rows = param.scope(scope, function()
     local ok, result = pcall(fault.run, chunk, WATCHDOG)
@@ -289,9 +290,7 @@ end
 
 local function make_devices(self, description)
   for _, row in ipairs(description.rows) do
-    local absent = row.model.absent and row.model.absent(row.options)
-    if row.model.placed == false then absent = not self.tohost end
-    if not absent then
+    if not (row.model.absent and row.model.absent(row.options)) then
       local made = { name = row.name, at = row.at, device = row.device, model = row.model, options = row.options, bytes = row.options.size }
       if row.options.irq then made.line = self:new_line() end
       if row.model.create then
@@ -337,8 +336,8 @@ local function map_devices(self)
     if row.model == devices.models.rom then
       fault.check(C.um_mem_add_ram(self.mem.ptr, row.at, row.bytes, 1, row.name, self.why), self.why)
       self.rom = self.rom or row
-    elseif row.model.placed == false then
-      fault.check(C.um_htif_map(row.ptr, self.mem.ptr, bits.u64(self.tohost), bits.u64(self.fromhost or 0), self.why), self.why)
+    elseif row.model.place then
+      row.model.place(row, self)
     elseif C.um_dev_map(row.ptr, self.mem.ptr, row.at, row.name, self.why) < 0 then
       refuse_at(row, "%s: %s", row.name, ffi.string(self.why.text))
     end
@@ -375,7 +374,6 @@ local function build(self, description)
   self.clock   = owned(self, clock.new { hertz = description.timebase })
   self.mem     = owned(self, mem.new())
   if C.um_mem_add_ram(self.mem.ptr, self.ram.at, self.ram.size, 0, "ram", self.why) < 0 then fault.raise("ram.size: %s", ffi.string(self.why.text)) end
-  self.tohost, self.fromhost = boot.symbol(self.files, "tohost"), boot.symbol(self.files, "fromhost")
   make_devices(self, description)
   check_map(self)
   map_devices(self)

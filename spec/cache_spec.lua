@@ -104,7 +104,7 @@ describe("the cache", function()
       require("luv").kill(require("luv").os_getpid(), "sigkill")
       return lock
     ]])
-    local result = assert(process.run { "luajit", "-e", script })
+    local result = assert(process.run({ "luajit", "-e", script }, { env = { LD_PRELOAD = os.getenv "LD_PRELOAD" } }))
     assert.equal(9, result.signal)
     local lock = cache.lock "thing"
     assert.is_truthy(lock)

@@ -6,6 +6,7 @@ local process = require "umbra.fetch.process"
 local function command(environment, ...)
   local words = { ... }
   for i, word in ipairs(words) do words[i] = ("%q"):format(word) end
+  environment.LD_PRELOAD = os.getenv "LD_PRELOAD"          -- the sanitizer that the library may have been built with
   return assert(process.run({ "/usr/bin/env", "luajit", "-e", ([[
     package.path = "./lua/?.lua;" .. package.path
     os.exit(require("cmd.doctor").run { %s }, true)]]):format(table.concat(words, ", ")) }, { env = environment }))

@@ -98,6 +98,9 @@ describe("progress", function()
   end)
 end)
 
+-- What a process that loads the library needs when that was built with a sanitizer.
+local ours = { LD_PRELOAD = os.getenv "LD_PRELOAD" }
+
 describe("a fetch", function()
   local source, base, before, apt_before
   local has_gpg = (process.run { "gpg", "--version" } or { code = 1 }).code == 0
@@ -149,9 +152,9 @@ describe("a fetch", function()
   local function command(...)
     local words = { ... }
     for i, word in ipairs(words) do words[i] = ("%q"):format(word) end
-    return assert(process.run { "luajit", "-e", ([[
-      package.path = "./lua/?.lua;" .. package.path
-      os.exit(require("cmd.fetch").run { %s }, true)]]):format(table.concat(words, ", ")) })
+    local script = ([[package.path = "./lua/?.lua;" .. package.path
+      os.exit(require("cmd.fetch").run { %s }, true)]]):format(table.concat(words, ", "))
+    return assert(process.run({ "luajit", "-e", script }, { env = ours }))
   end
 
   local function source_options() return "--mirror", source.url, "--keyring", source.keyring end
@@ -420,7 +423,8 @@ describe("a fetch", function()
       local left = {}
       local result = process.run({ "unshare", "-m", "sh", "-c",
         'mount -t tmpfs -o size=$3 none "$1" && luajit -e "$2"; code=$?; ls -A "$1/umbra" "$1/umbra/.debian-riscv64.work" >&3; exit $code',
-        "sh", small, script, case[1] }, { env = { XDG_CACHE_HOME = small }, on_status = function(name) left[name] = true end })
+        "sh", small, script, case[1] },
+        { env = { XDG_CACHE_HOME = small, LD_PRELOAD = ours.LD_PRELOAD }, on_status = function(name) left[name] = true end })
       assert.equal(fetch.FAILED, result.code)
       assert.matches("\numbra: cannot fetch debian%-riscv64: [^\n]*no space left on the disk[^\n]*\n$", result.err)
       assert.matches(case[3], result.err)

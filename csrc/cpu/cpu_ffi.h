@@ -16,6 +16,7 @@ enum {
 struct um_exit {
   uint64_t pc;           // of the next instruction
   uint64_t executed;     // instructions retired by this run
+  uint64_t block;        // guest address of the block in which the last slice of instructions ended: a fair sample
   uint32_t reason;       // UM_EXIT_*
 };
 
@@ -70,5 +71,8 @@ int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *w
 void     um_hart_counts(um_hart *hart, struct um_hart_counts *counts);
 const char *um_riscv_extensions(void);                             // "i m a ...": names in the order of the mask's bits
 const char *um_riscv_csr_name(uint32_t number);                    // "mstatus", or NULL
+// What the decoder makes of a word: op number (1 is the first row of lua/isa/riscv, 0: illegal) and operand slots.
+struct um_riscv_decoded { uint32_t op, length; uint8_t slot[4]; int32_t imm; };
+void     um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_decoded *decoded);
 // Text of the instruction in `word` at `pc` into `text`; returns its length in bytes (2 or 4), 0 if it is none under `extensions`.
 int      um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensions, char *text, uint32_t size);

@@ -79,3 +79,11 @@ UM_EXPORT int um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensio
   }
   return d.length;
 }
+
+UM_EXPORT void um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_decoded *decoded)
+{
+  Decoded d = { 0 };
+  unsigned index = riscv_decode(word, extensions, &d);
+  *decoded = (struct um_riscv_decoded){ .op = index ? riscv_encodings[index].op : OP_ILLEGAL, .length = d.length,
+                                        .slot = { d.a, d.b, d.c, d.d }, .imm = d.imm };
+}

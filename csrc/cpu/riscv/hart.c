@@ -144,7 +144,10 @@ static void trip(Hart *hart)
   int interrupt = hart_pending(hart);
   if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
   const Dinsn *first = blocks_find(hart, hart->pc);
-  if (first && block_head(first)->count > (int32_t)hart->budget) first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
+  if (first && block_head(first)->count > (int32_t)hart->budget) {
+    hart->last_block = hart->pc;
+    first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
+  }
   if (first) tier0_run(hart, first);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
   if ((int32_t)hart->budget != (int32_t)before) return;
@@ -218,5 +221,6 @@ UM_EXPORT int um_hart_run(um_hart *hart, uint64_t budget, uint64_t host_ns, stru
   fp_mxcsr_write(host_fp);
   exit->pc = hart->pc;
   exit->executed = hart->retired - start;
+  exit->block = hart->last_block;
   return UM_OK;
 }

@@ -86,6 +86,7 @@ struct um_hart {
   int64_t  budget;                 // low 32 bits: instructions left of the slice; high 32: memory accesses
   uint64_t block_pc;
   uint64_t slice;                  // instructions given to the slice
+  uint64_t last_block;             // where the last slice ended
   uint64_t retired;                // instructions before the slice
   uint64_t accesses;
 

@@ -82,7 +82,7 @@ end_signature:
 
 local function serial_machine()
   return machine {
-    name = "serial", cpu = { isa = "rv64i_zicsr" }, ram = RAM,
+    name = "serial", ram = RAM,
     map = { { at = 0x100000, name = "power", dev.syscon {} }, { at = 0x10000000, name = "uart0", dev.ns16550a {} } },
     boot = { kernel = programs.echo },
   }

@@ -25,6 +25,7 @@ local HIGH = 2^32
 cpu.OPTIONS = {
   { "isa", type = "string", default = "rv64gc", help = "instruction set, like rv64gc_zba_zbb" },
   { "mmu", type = "enum", values = { "none", "sv39", "sv48", "sv57" }, default = "sv48", help = "widest address translation" },
+  { "modes", type = "enum", values = { "m", "mu", "msu" }, default = "msu", help = "privilege modes: machine, supervisor, user" },
   { "tlb", type = "table", default = {}, help = "{ entries = 512 }" },
   { "pmp", type = "enum", values = { 0, 16 }, default = 16, help = "entries of physical memory protection" },
   { "misaligned", type = "enum", values = { "fast", "trap" }, default = "fast", help = "misaligned loads and stores are done, or trap" },
@@ -73,10 +74,27 @@ local PRIVILEGES = { [0] = "user", [1] = "supervisor", [3] = "machine" }
 
 -- The instruction set ------------------------------------------------------------------------------------------------------
 
--- The extensions this library knows, in the order of the mask's bits.
-function cpu.extensions()
+-- Names of the mask's bits: extensions, and "s" and "u" for the privilege modes.
+local function mask_names()
   local list = {}
   for name in ffi.string(C.um_riscv_extensions()):gmatch "%S+" do list[#list + 1] = name end
+  return list
+end
+
+local LETTERS = "iemafdqlcbkjtpvnh"               -- the canonical order of single letters (unprivileged manual, "Naming")
+
+local function rank(name)
+  if #name == 1 then return ("0%02d"):format(LETTERS:find(name, 1, true) or 99) end
+  return (name:sub(1, 1) == "z" and "1" or name:sub(1, 1) == "s" and "2" or "3") .. name
+end
+
+-- The extensions this library knows, in the order of an ISA string.
+function cpu.extensions()
+  local list = {}
+  for _, name in ipairs(mask_names()) do
+    if name ~= "s" and name ~= "u" then list[#list + 1] = name end
+  end
+  table.sort(list, function(a, b) return rank(a) < rank(b) end)
   return list
 end
 
@@ -86,8 +104,7 @@ local IMPLIES = {
   b = { "zba", "zbb", "zbs" },
 }
 
--- Extensions named by an ISA string, sorted in canonical order: single letters, then the others as the library lists them.
--- Raises what is wrong with the string.
+-- Extensions named by an ISA string and what they imply, in canonical order. Raises what is wrong with the string.
 function cpu.parse_isa(text)
   local known, place = cpu.extensions(), {}
   for i, name in ipairs(known) do place[name] = i end
@@ -119,11 +136,14 @@ function cpu.parse_isa(text)
   return list
 end
 
--- The mask of extensions for um_hart_options.
-function cpu.isa_mask(text)
-  local place, mask = {}, 0ULL
-  for i, name in ipairs(cpu.extensions()) do place[name] = i - 1 end
-  for _, name in ipairs(cpu.parse_isa(text)) do mask = bit.bor(mask, bit.lshift(1ULL, place[name])) end
+-- The mask of extensions for um_hart_options: those of an ISA string, and the privilege modes ("msu" by default).
+function cpu.isa_mask(text, modes)
+  local wanted, mask = {}, 0ULL
+  for _, name in ipairs(cpu.parse_isa(text)) do wanted[name] = true end
+  for mode in (modes or "msu"):gmatch "[su]" do wanted[mode] = true end
+  for i, name in ipairs(mask_names()) do
+    if wanted[name] then mask = bit.bor(mask, bit.lshift(1ULL, i - 1)) end
+  end
   return mask
 end
 
@@ -144,14 +164,14 @@ function cpu.new(options)
   own = schema.check(own, OWN, "cpu")
   rest = cpu.check(rest, "cpu")
   local o, why = ffi.new "struct um_hart_options", ffi.new "struct um_fault"
-  o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa), own.hartid, bits.u64(own.reset_pc)
+  o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa, rest.modes), own.hartid, bits.u64(own.reset_pc)
   o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
   local ptr = C.um_hart_new(own.mem.ptr, own.clock.ptr, own.control.ptr, o, why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
   C.um_hart_reset(ptr)
   return handle.new(Hart, ptr, C.um_hart_free, {
-    why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.mmu,
+    why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.modes == "msu" and rest.mmu or "none",
   })
 end
 

@@ -70,7 +70,10 @@ local function dispatch(args)
     return 0
   end
   local rest = { unpack(args, 2) }
-  if name == "help" and rest[1] then name, rest = rest[1], { "--help" } end
+  if name == "help" and rest[1] then                -- umbra help run FILE: umbra run FILE --help
+    name = table.remove(rest, 1)
+    rest[#rest + 1] = "--help"
+  end
   if name == "help" or name == "--help" or name == "-h" then
     io.write(usage())
     return 0

@@ -166,7 +166,7 @@ function param.help(rows)
   for i, row in ipairs(rows) do
     local default = row.default
     if default == nil then
-      default = row.required and "required" or ""
+      default = row.required and "(required)" or ""
     else
       local value = schema.convert(row, default)
       default = "[" .. (row.type == "size" and units.format(value) or tostring(value)) .. "]"

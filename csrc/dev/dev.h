@@ -10,9 +10,10 @@
 #include "base/clock.h"
 #include "base/control.h"
 #include "base/fault.h"
-#include "dev/dev_ffi.h"
+#include "block/block.h"
 #include "irq/irq.h"
 #include "mem/mem.h"
+#include "dev/dev_ffi.h"
 
 typedef struct um_dev Device;
 
@@ -29,7 +30,7 @@ typedef struct DeviceState {
 
 typedef struct DeviceModel {
   const char *name;               // "ns16550a"
-  uint64_t    bytes;              // size of the MMIO window
+  uint64_t    bytes;              // size of the MMIO window; a device may have another one (Device.bytes)
   MmioOps     ops;
   void      (*reset)(Device *device);      // after the declared state was cleared; may be NULL
   void      (*close)(Device *device);      // frees what the device owns besides itself; may be NULL
@@ -38,8 +39,14 @@ typedef struct DeviceModel {
 
 struct um_dev {
   const DeviceModel *model;
-  Mem     *mem;                   // NULL until mapped
-  uint64_t at;
+  Mem     *mem;                   // NULL until mapped; outlives the device
+  uint64_t at, bytes;             // the window
 };
+
+// A line may be missing: the device is then only polled.
+static inline void device_line(Irq *line, bool level)
+{
+  if (line) irq_set(line, level);
+}
 
 void *device_new(const DeviceModel *model, size_t bytes, struct um_fault *why);   // zeroed, model set, not reset

@@ -1,0 +1,128 @@
+// chardev: two rings of bytes between a device and the host.
+// SPDX-License-Identifier: MIT
+//
+// Each ring has one producer and one consumer, which may be two threads: an index is written by one side
+// only, with release, and read by the other with acquire. Indices run freely, so full and empty differ.
+#include "dev/chardev.h"
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RING_BYTES = 64 << 10 };
+_Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "indices are reduced by a mask");
+
+typedef struct Ring {
+  _Atomic uint32_t head;              // written by the producer
+  _Atomic uint32_t tail;              // written by the consumer
+  uint8_t bytes[RING_BYTES];
+} Ring;
+
+struct um_chardev {
+  Control *control;
+  Device  *device;                    // NULL: not attached
+  void   (*room)(Device *);
+  void   (*input)(Device *);
+  bool     starved;                   // a put found less room than it wanted
+  Ring     from_guest, to_guest;
+};
+
+static uint32_t ring_used(const Ring *ring)
+{
+  return atomic_load_explicit(&ring->head, memory_order_acquire) - atomic_load_explicit(&ring->tail, memory_order_acquire);
+}
+
+static uint32_t ring_put(Ring *ring, const void *from, uint32_t size)
+{
+  uint32_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
+  uint32_t room = RING_BYTES - ring_used(ring);
+  if (size > room) size = room;
+  uint32_t at = head & (RING_BYTES - 1), first = RING_BYTES - at < size ? RING_BYTES - at : size;
+  memcpy(ring->bytes + at, from, first);
+  memcpy(ring->bytes, (const uint8_t *)from + first, size - first);
+  atomic_store_explicit(&ring->head, head + size, memory_order_release);
+  return size;
+}
+
+static uint32_t ring_get(Ring *ring, void *to, uint32_t size)
+{
+  uint32_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+  uint32_t used = ring_used(ring);
+  if (size > used) size = used;
+  uint32_t at = tail & (RING_BYTES - 1), first = RING_BYTES - at < size ? RING_BYTES - at : size;
+  memcpy(to, ring->bytes + at, first);
+  memcpy((uint8_t *)to + first, ring->bytes, size - first);
+  atomic_store_explicit(&ring->tail, tail + size, memory_order_release);
+  return size;
+}
+
+int chardev_attach(Chardev *chardev, Device *device, void (*room)(Device *), void (*input)(Device *), struct um_fault *why)
+{
+  if (chardev->device)
+    return fault_set(why, UM_EINVAL, "%s: the character device serves a %s already", device->model->name, chardev->device->model->name);
+  chardev->device = device;
+  chardev->room = room;
+  chardev->input = input;
+  return UM_OK;
+}
+
+void chardev_detach(Chardev *chardev, const Device *device)
+{
+  if (chardev->device == device) chardev->device = NULL;
+}
+
+uint32_t chardev_put(Chardev *chardev, const void *from, uint32_t size)
+{
+  uint32_t fitted = ring_put(&chardev->from_guest, from, size);
+  if (fitted < size) chardev->starved = true;
+  if (chardev->control && ring_used(&chardev->from_guest) >= RING_BYTES / 2) control_attention(chardev->control);
+  return fitted;
+}
+
+uint32_t chardev_get(Chardev *chardev, void *to, uint32_t size)
+{
+  return ring_get(&chardev->to_guest, to, size);
+}
+
+uint32_t chardev_available(const Chardev *chardev)
+{
+  return ring_used(&chardev->to_guest);
+}
+
+UM_EXPORT um_chardev *um_chardev_new(um_control *control)
+{
+  Chardev *chardev = calloc(1, sizeof *chardev);
+  if (chardev) chardev->control = control;
+  return chardev;
+}
+
+UM_EXPORT void um_chardev_free(um_chardev *chardev)
+{
+  free(chardev);
+}
+
+UM_EXPORT uint32_t um_chardev_waiting(const um_chardev *chardev)
+{
+  return ring_used(&chardev->from_guest);
+}
+
+UM_EXPORT uint32_t um_chardev_room(const um_chardev *chardev)
+{
+  return RING_BYTES - ring_used(&chardev->to_guest);
+}
+
+UM_EXPORT uint32_t um_chardev_take(um_chardev *chardev, void *to, uint32_t size)
+{
+  uint32_t taken = ring_get(&chardev->from_guest, to, size);
+  if (taken && chardev->starved) {
+    chardev->starved = false;
+    if (chardev->device) chardev->room(chardev->device);
+  }
+  return taken;
+}
+
+UM_EXPORT uint32_t um_chardev_give(um_chardev *chardev, const void *from, uint32_t size)
+{
+  uint32_t given = ring_put(&chardev->to_guest, from, size);
+  if (given && chardev->device) chardev->input(chardev->device);
+  return given;
+}

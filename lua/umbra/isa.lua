@@ -46,53 +46,71 @@ local function add_field(self, name, row)
   }
 end
 
--- "imm_b rs2 rs1 000 imm_b 1100011" -> mask, match, fields in the order of their first piece, width
-local function read_picture(self, text)
-  local width = 0
-  local parts = {}
-  for part in text:gmatch "%S+" do parts[#parts + 1] = part end
-  local seen = {}
-  for _, part in ipairs(parts) do
+-- The widths and fields of a picture's parts, and the bits it has in all. A field that appears twice counts once.
+local function measure(self, text)
+  local parts, width, seen = {}, 0, {}
+  for part in text:gmatch "%S+" do
+    parts[#parts + 1] = part
     if part:match "^[01.]+$" then width = width + #part
     else
       local field = self.fields[part]
       if not field then refuse(self, "unknown field '%s' in \"%s\"", part, text) end
-      if not seen[part] then seen[part] = true width = width + field.width end
+      if not seen[part] then seen[part], width = true, width + field.width end
     end
   end
-  local mask, match, position, fields, placed = 0, 0, width - 1, {}, {}
+  return parts, width
+end
+
+-- How many bits of `field` lie below and at `position`, one piece after another, of the pieces that are not used up.
+local function run_of_pieces(field, position, used)
+  local start = position
+  local found
+  repeat
+    found = false
+    for i, piece in ipairs(field.pieces) do
+      if piece.hi == position and not used[i] then
+        position, found, used[i] = piece.lo - 1, true, true
+        break
+      end
+    end
+  until not found
+  return start - position
+end
+
+-- "imm_b rs2 rs1 000 imm_b 1100011" -> { mask, match, fixed = bits of mask, fields in the order of their first piece, width }
+local function read_picture(self, text)
+  local parts, width = measure(self, text)
+  local row = { mask = 0, match = 0, fixed = 0, fields = {}, width = width }
+  local position, placed, used = width - 1, {}, {}
   for _, part in ipairs(parts) do
     if part:match "^[01.]+$" then
-      for bit in part:gmatch "." do
-        if bit ~= "." then
-          mask = mask + 2 ^ position
-          if bit == "1" then match = match + 2 ^ position end
+      for digit in part:gmatch "." do
+        if digit ~= "." then
+          row.mask, row.fixed = row.mask + 2 ^ position, row.fixed + 1
+          if digit == "1" then row.match = row.match + 2 ^ position end
         end
         position = position - 1
       end
     else
       local field = self.fields[part]
-      if not placed[part] then placed[part] = 0 fields[#fields + 1] = field end
-      local found
-      repeat                                   -- pieces that follow one another in the word count as one place
-        found = false
-        for _, piece in ipairs(field.pieces) do
-          if piece.hi == position then
-            position, found = piece.lo - 1, true
-            placed[part] = placed[part] + piece.hi - piece.lo + 1
-            break
-          end
-        end
-        if not found and (placed[part] == 0 or not seen[part]) then refuse(self, "field %s has no piece at bit %d in \"%s\"", part, position, text) end
-        seen[part] = true
-      until not found or placed[part] == field.width
+      if not placed[part] then
+        row.fields[#row.fields + 1], placed[part], used[part] = field, 0, {}
+      end
+      local bits = run_of_pieces(field, position, used[part])
+      if bits == 0 then refuse(self, "field %s has no piece at bit %d in \"%s\"", part, position, text) end
+      position, placed[part] = position - bits, placed[part] + bits
     end
   end
-  for _, field in ipairs(fields) do
+  for _, field in ipairs(row.fields) do
     if placed[field.name] ~= field.width then refuse(self, "field %s is not placed whole in \"%s\"", field.name, text) end
   end
   if position ~= -1 or width % 8 ~= 0 then refuse(self, "\"%s\" has %d bits", text, width) end
-  return mask, match, fields, width
+  return row
+end
+
+local function extend(row, picture)
+  for key, value in pairs(picture) do row[key] = value end
+  return row
 end
 
 local function scope_of(self, fields)
@@ -116,7 +134,7 @@ end
 -- slot where 0 may be mapped away; all else is plain.
 local function place_slots(self, insn)
   local m, slots, bytes = insn.meaning, {}, { "a", "b", "c", "d" }
-  local function byte(what) 
+  local function byte(what)
     local slot = table.remove(bytes, 1)
     if not slot then refuse(self, "%s: more than four small fields", insn.name) end
     slots[what] = slot
@@ -143,7 +161,7 @@ end
 local function add_insn(self, name, picture, operands, text)
   if self.by_name[name] then refuse(self, "instruction %s is there twice (first at line %d)", name, self.by_name[name].line) end
   local insn = { name = name, picture = picture, operands = operands, text = text, extension = self.extension, line = self.line, index = #self.insns + 1 }
-  insn.mask, insn.match, insn.fields, insn.width = read_picture(self, picture)
+  extend(insn, read_picture(self, picture))
   insn.scope = scope_of(self, insn.fields)
   insn.meaning = compile(self, "compile", text, insn.scope)
   place_slots(self, insn)
@@ -154,7 +172,7 @@ end
 -- short: another encoding of an instruction that exists; "addi rd=rdc rs1=2 imm=u_4spn" says which field feeds which.
 local function add_short(self, name, picture, operands, expansion)
   local short = { name = name, picture = picture, operands = operands, extension = self.extension, line = self.line, feeds = {}, index = #self.shorts + 1 }
-  short.mask, short.match, short.fields, short.width = read_picture(self, picture)
+  extend(short, read_picture(self, picture))
   local target, rest = expansion:match "^(%S+)%s*(.*)$"
   short.target = self.by_name[target] or refuse(self, "%s: no instruction '%s'", name, tostring(target))
   short.scope = scope_of(self, short.fields)
@@ -206,13 +224,19 @@ local function environment(self)
       end
     end)
   end
-  function env.file(name) return at_line(function(r) self.files[name] = { name = name, count = r.count, bits = r.bits or self.xlen, zero = r.zero, names = r.names } end) end
-  function env.register(name) return function(r) self.registers[name] = { name = name, bits = r.bits } end end
+  env.file = function(name)
+    return at_line(function(r)
+      self.files[name] = { name = name, count = r.count, bits = r.bits or self.xlen, zero = r.zero, names = r.names }
+    end)
+  end
+  env.register = function(name) return at_line(function(r) self.registers[name] = { name = name, bits = r.bits or self.xlen } end) end
   env.field = function(name) return at_line(function(r) add_field(self, name, r) end) end
-  function env.extension(name) self.extension = name if not self.extension_bits[name] then
+  env.extension = function(name)
+    self.extension = name
+    if self.extension_bits[name] then return end
     self.extensions[#self.extensions + 1] = name
     self.extension_bits[name] = #self.extensions - 1
-  end end
+  end
   -- func "name" "64 64 -> 64" { kind = "pure"|"fp"|"state", c = "c_function" }
   function env.func(name)
     return function(signature)

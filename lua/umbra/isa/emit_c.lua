@@ -4,6 +4,9 @@
 -- The C is made of macros that the including file defines (csrc/cpu/riscv/tier0.c lists them), so one
 -- printer serves every tier 0: REG_file(n), SET_file(n, v), FAST_LOAD, SLOW_STORE, NEXT, GOTO_DIRECT ...
 -- Values of n bits live in the smallest of uint32_t, uint64_t, u128, u256 and are kept zero-extended.
+local bit  = require "bit"
+local wide = require "umbra.isa.wide"
+
 local emit_c = {}
 
 local Emitter = {}
@@ -60,9 +63,11 @@ function Emitter:field_number(name)
 end
 
 local function literal(e)
-  local bits = e.bits or 32
+  local bits, value = e.bits or 32, wide.parse(e.digits, e.base)
+  local function limb(i) return ("0x%sull"):format(bit.tohex(value[i], 16):gsub("^0+(.)", "%1")) end
+  if bits > 128 then return ("u256_make(%s, %s, %s, %s)"):format(limb(1), limb(2), limb(3), limb(4)) end
+  if bits > 64 then return ("((u128)%s << 64 | %s)"):format(limb(2), limb(1)) end
   local digits = e.base == 16 and "0x" .. e.digits or e.base == 2 and "0b" .. e.digits or e.digits
-  if bits > 128 then return ("u256_from(%sull)"):format(digits) end
   return ("(%s)%s"):format(ctype(bits), digits .. (bits > 32 and "ull" or "u"))
 end
 
@@ -96,14 +101,32 @@ local function amount_bits(e)
   return e.bits
 end
 
+local WIDE = { ["+"] = "add", ["-"] = "sub", ["*"] = "mul", ["&"] = "and", ["|"] = "or", ["^"] = "xor", ["=="] = "eq", ["!="] = "ne",
+               ["<<"] = "shl", [">>"] = "shr", [">>s"] = "sar", ["<u"] = "ltu", ["<s"] = "lts" }
+local TURNED = { [">u"] = "<u", [">s"] = "<s", ["<=u"] = "<u", ["<=s"] = "<s", [">=u"] = "<u", [">=s"] = "<s" }
+
+-- More than 128 bits: csrc/base/wide.h. There is no division.
+local function wide_binary(self, op, a, b, bits, from)
+  if op == ">>s" or op:match "^[<>]=?s$" then
+    a = ("u256_sext(%s, %d)"):format(a, from)
+    if op ~= ">>s" then b = ("u256_sext(%s, %d)"):format(b, from) end
+  end
+  if TURNED[op] then
+    local negate = op:match "="
+    if op:sub(1, 1) == (negate and "<" or ">") then a, b = b, a end
+    return ("(uint32_t)%su256_%s(%s, %s)"):format(negate and "!" or "", WIDE[TURNED[op]], a, b)
+  end
+  if not WIDE[op] then error(("%s: '%s' of %d bits is not available in C"):format(self.insn.name, op, from), 0) end
+  if op == "<<" or op:match "^>>" then b = ("(unsigned)(%s)"):format(b) end
+  local text = ("u256_%s(%s, %s)"):format(WIDE[op], a, b)
+  return bits == 1 and text or wrap(text, bits)
+end
+
 function emit:binary(e)
   local a, b = self:value(e.left), self:value(e.right)
   local op, bits, from = e.name, e.bits, e.left.bits
   if from > 128 then
-    local names = { ["+"] = "add", ["-"] = "sub", ["&"] = "and", ["|"] = "or", ["^"] = "xor", ["=="] = "eq", ["!="] = "ne", ["<<"] = "shl", [">>"] = "shr", ["<u"] = "ltu" }
-    if not names[op] then error(("%s: '%s' of %d bits is not available in C"):format(self.insn.name, op, from), 0) end
-    local text = ("u256_%s(%s, %s)"):format(names[op], a, b)
-    return bits == 1 and text or wrap(text, bits)
+    return wide_binary(self, op, a, b, bits, from)
   end
   if op == "<<" or op == ">>" or op == ">>s" then
     local n = ("(unsigned)(%s)"):format(b)
@@ -121,7 +144,11 @@ function emit:binary(e)
     return ("(uint32_t)((%s) %s (%s))"):format(a, compare, b)
   elseif op == "==" or op == "!=" then return ("(uint32_t)((%s) %s (%s))"):format(a, op, b)
   elseif op:match "^[/%%]" then
-    return ("%s%s%d(%s, %s)"):format(op:sub(1, 1) == "/" and "bits_div_" or "bits_rem_", op:sub(2), ibits(bits), a, b)
+    if op:sub(2) == "s" and bits ~= ibits(bits) then
+      a, b = ("(%s)%s"):format(ctype(bits), signed(a, bits)), ("(%s)%s"):format(ctype(bits), signed(b, bits))
+    end
+    local text = ("%s%s%d(%s, %s)"):format(op:sub(1, 1) == "/" and "bits_div_" or "bits_rem_", op:sub(2), ibits(bits), a, b)
+    return bits == ibits(bits) and text or wrap(text, bits)
   elseif op == "&" or op == "|" or op == "^" then return ("((%s) %s (%s))"):format(a, op, b)
   end
   return wrap(("(%s) %s (%s)"):format(a, op, b), bits)
@@ -147,7 +174,7 @@ function emit:slice(e)
   if from > 128 then
     local text = e.lo > 0 and ("u256_shr(%s, %d)"):format(value, e.lo) or value
     if e.bits > 128 then return wrap(text, e.bits) end
-    return wrap(("u256_word(%s)"):format(text), e.bits)
+    return wrap(("u256_to_u128(%s)"):format(text), e.bits)
   end
   if e.lo > 0 then value = ("(%s) >> %d"):format(value, e.lo) end
   if e.lo + e.bits == from and from ~= ibits(from) then return ("(%s)(%s)"):format(ctype(e.bits), value) end
@@ -156,7 +183,10 @@ end
 
 function emit:extend(e)
   local value, from = self:value(e.value), e.value.bits
-  if e.bits > 128 and from <= 128 then return ("u256_%s(%s, %d)"):format(e.signed and "sext" or "zext", value, from) end
+  if e.bits > 128 then
+    if from <= 128 then value = ("u256_from(%s)"):format(value) end
+    return e.signed and wrap(("u256_sext(%s, %d)"):format(value, from), e.bits) or value
+  end
   if not e.signed or from == e.bits then return ("(%s)(%s)"):format(ctype(e.bits), value) end
   return wrap(("(%s)%s"):format(({ [32] = "int32_t", [64] = "int64_t", [128] = "i128" })[ibits(e.bits)], signed(value, from)), e.bits)
 end
@@ -267,7 +297,10 @@ function Emitter:assign(target, value)
     self:line("SET_SREG_%s(%s)", target.name, value)
     return
   end
-  if self.keep then value = self:temp(target.bits, value) self.result = value end
+  if self.keep and self.depth == 1 then
+    value = self:temp(target.bits, value)
+    self.result = value
+  end
   if not self.dead then self:line("SET_%s(%s, %s)", target.field.regs, self:slot(target.name .. ">"), value) end
 end
 
@@ -299,10 +332,10 @@ end
 function statement:effect(s) self:value(s.value) end
 
 function Emitter:block(statements)
-  local indent = self.indent
-  self.indent = indent .. "  "
+  local indent, outer = self.indent, self.locals
+  self.indent, self.depth, self.locals = indent .. "  ", self.depth + 1, setmetatable({}, { __index = outer })
   for _, s in ipairs(statements) do statement[s.op](self, s) end
-  self.indent = indent
+  self.indent, self.depth, self.locals = indent, self.depth - 1, outer
 end
 
 local function cname(name) return (name:gsub("[^%w]", "_")) end
@@ -366,7 +399,7 @@ end
 
 local function emitter(insn, xlen, out, count, options)
   return setmetatable({
-    insn = insn, xlen = xlen, out = out, count = count, indent = "  ", locals = {}, cname = cname(insn.name), k = options.k or 0,
+    insn = insn, xlen = xlen, out = out, count = count, indent = "  ", depth = 0, locals = {}, cname = cname(insn.name), k = options.k or 0,
     slow = options.slow, far = options.far, forward = options.forward, dead = options.dead, keep = options.keep,
   }, Emitter)
 end
@@ -402,6 +435,15 @@ function emit_c.sources(insn)
 end
 emit_c.destination = destination
 
+-- Whether an instruction sets its destination on every way through it.
+local function always_writes(insn)
+  local name = destination(insn)
+  for _, s in ipairs(insn.meaning.body) do
+    if s.op == "assign" and s.targets[1].name == name then return true end
+  end
+  return false
+end
+
 -- The body of a fused sequence: items = { { insn = ..., links = { [source name] = index of the item that made it or 0 },
 -- over = index of the item whose destination this one overwrites, or 0 } }.
 function emit_c.sequence(items, xlen)
@@ -416,7 +458,7 @@ function emit_c.sequence(items, xlen)
     for j = i + 1, #items do
       local effects = items[j].insn.meaning.effects
       if effects.memory or effects.direct or effects.indirect or uses_floats(items[j].insn) then break end
-      if items[j].over == i then dead = true break end
+      if items[j].over == i then dead = always_writes(items[j].insn) and always_writes(item.insn) break end
     end
     local self = emitter(item.insn, xlen, out, count, { k = k, forward = forward, dead = dead, keep = i < #items })
     guard(self, item.insn)

@@ -10,6 +10,7 @@
 --
 -- Every node is { op = ..., bits = width, at = offset in the text, ... }.
 local lpeg = require "lpeg"
+local wide = require "umbra.isa.wide"
 
 local P, R, S, V, C, Cc, Cp, Ct, Cf, Cg = lpeg.P, lpeg.R, lpeg.S, lpeg.V, lpeg.C, lpeg.Cc, lpeg.Cp, lpeg.Ct, lpeg.Cf, lpeg.Cg
 
@@ -53,11 +54,13 @@ local function chain(operand, operators)
   end)
 end
 
-local grammar = P { "program",
+local rules = {
   program   = space * Ct(V "statement" ^ 0) * -1,
+  condition = space * V "expression" * -1,
   statement = V "let" + V "branch" + V "goto" + V "assign" + V "effect",
   let       = Cp() * keyword "let" * identifier * token "=" * V "expression" / node("let", "name", "value"),
-  branch    = Cp() * keyword "if" * V "expression" * V "block" * (keyword "else" * (V "block" + Ct(V "branch"))) ^ -1 / node("if", "condition", "yes", "no"),
+  branch    = Cp() * keyword "if" * V "expression" * V "block" * (keyword "else" * (V "block" + Ct(V "branch"))) ^ -1
+              / node("if", "condition", "yes", "no"),
   block     = token "{" * Ct(V "statement" ^ 0) * token "}",
   ["goto"]  = Cp() * keyword "goto" * V "expression" / node("goto", "target"),
   assign    = Cp() * Ct(identifier * (token "," * identifier) ^ 0) * (token "=" - P "==") * V "expression" / node("assign", "names", "value"),
@@ -83,6 +86,11 @@ local grammar = P { "program",
   raw     = Cp() * P "#" * identifier / node("raw", "name"),
   call    = Cp() * dotted * P "(" * space * Ct((V "expression" * (token "," * V "expression") ^ 0) ^ -1) * token ")" / node("call", "name", "args"),
 }
+local function starting(rule)
+  rules[1] = rule
+  return P(rules)
+end
+local grammars = { program = starting "program", condition = starting "condition" }
 
 local function place(text, at)
   local line, column = 1, at
@@ -96,9 +104,10 @@ local function refuse(text, at, format, ...)
   error({ line = line, column = column, text = format:format(...) }, 0)
 end
 
-function lang.parse(text)
+-- The tree of `text`: statements, or with kind "condition" one expression.
+function lang.parse(text, kind)
   furthest = 1
-  local program = grammar:match(text)
+  local program = grammars[kind or "program"]:match(text)
   if not program then
     local rest = text:sub(furthest):match "^[^\n]*"
     refuse(text, furthest, rest == "" and "unfinished at the end" or "not understood at '%s'", rest)
@@ -113,9 +122,15 @@ end
 -- }
 -- A field is { bits = value width, regs = file or nil, writable = bool, raw_bits = width of the number }.
 
-local COMPARE = { ["=="] = true, ["!="] = true, ["<s"] = true, ["<u"] = true, ["<=s"] = true, ["<=u"] = true, [">s"] = true, [">u"] = true, [">=s"] = true, [">=u"] = true }
-local SHIFT = { ["<<"] = true, [">>"] = true, [">>s"] = true }
-local ATOMIC = { swap = true, add = true, ["and"] = true, ["or"] = true, xor = true, min = true, max = true, minu = true, maxu = true }
+local function set(names)
+  local members = {}
+  for name in names:gmatch "%S+" do members[name] = true end
+  return members
+end
+local COMPARE = set "== != <s <u <=s <=u >s >u >=s >=u"
+local SHIFT   = set "<< >> >>s"
+local ATOMIC  = set "swap add and or xor min max minu maxu"
+local BUILTIN = set "let if else goto pc next XLEN"           -- names with a meaning of their own
 
 local Checker = {}
 Checker.__index = Checker
@@ -143,8 +158,8 @@ function Checker:fit(e, bits)
   if e.bits or not bits then return end
   e.bits = bits
   if e.op == "number" then
-    local value = tonumber(e.digits, e.base)
-    if bits < 53 and value >= 2 ^ bits then self:refuse(e.at, "%s does not fit %d bits", e.digits, bits) end
+    local value = wide.parse(e.digits, e.base)
+    if not wide.eq(wide.low(value, bits), value) then self:refuse(e.at, "%s does not fit %d bits", e.digits, bits) end
   end
   for _, child in ipairs { "left", "right", "value", "yes", "no" } do
     if e[child] and not (child == "right" and SHIFT[e.name]) then self:fit(e[child], bits) end
@@ -217,7 +232,7 @@ rotating "rol" rotating "ror"
 -- load.[us]N[.be](address) store.N[.be](address, value) amo.OP.sN(address, value, aq, rl) lr.sN(address, aq, rl) sc.N(address, value, aq, rl)
 local function memory_call(self, e)
   local kind, rest = e.name:match "^(%a+)%.(.+)$"
-  local order, sign, width, endian, operation
+  local sign, width, endian, operation
   if kind == "load" then sign, width, endian = rest:match "^([us])(%d+)(.*)$"
   elseif kind == "store" then width, endian = rest:match "^(%d+)(.*)$"
   elseif kind == "amo" then operation, sign, width = rest:match "^(%a+)%.([us])(%d+)$" endian = ""
@@ -241,7 +256,7 @@ local function memory_call(self, e)
   end
   self.reads = reads
   if e.args[1].bits ~= self.scope.XLEN then self:refuse(e.at, "an address has %d bits, not %d", self.scope.XLEN, e.args[1].bits) end
-  e.op, e.kind, e.width, e.sign, e.big, e.operation, e.order = "memory", kind, width, sign, endian == ".be", operation, order
+  e.op, e.kind, e.width, e.sign, e.big, e.operation = "memory", kind, width, sign, endian == ".be", operation
   local value = (kind == "store" or kind == "amo" or kind == "sc") and e.args[2]
   if value then
     self:fit(value, width)
@@ -273,6 +288,7 @@ function Checker:call(e)
     if argument.bits ~= f.args[i] then self:refuse(argument.at, "%s: argument %d has %d bits, not %s", e.name, i, f.args[i], argument.bits) end
   end
   e.op, e.f, e.bits, e.results = "function", f, f.bits, f.results
+  if e.results and self.several ~= e then self:refuse(e.at, "%s gives %d results: name them all, as in a, b = %s(...)", e.name, #e.results, e.name) end
   if f.kind ~= "pure" then self.effects[f.kind] = true end
   if f.kind == "state" then self.effects.faults = true end
 end
@@ -350,17 +366,25 @@ end
 
 function Checker:statement(s)
   if s.op == "let" then
-    if not self:expression(s.value) then self:refuse(s.at, "let %s: the number needs a width", s.name) end
-    if self.locals[s.name] then self:refuse(s.at, "'%s' is already there", s.name) end
+    if (self:expression(s.value) or 0) == 0 then self:refuse(s.at, "let %s: the value has no width", s.name) end
+    if self.locals[s.name] or self.scope.fields[s.name] or self.scope.registers[s.name] or BUILTIN[s.name] then
+      self:refuse(s.at, "'%s' is already there", s.name)
+    end
     self.locals[s.name] = s.value.bits
   elseif s.op == "assign" then
+    self.several = #s.names > 1 and s.value or nil
     self:expression(s.value)
     s.targets = {}
     if #s.names == 1 then s.targets[1] = self:assign_one(s.at, s.names[1], nil, s.value)
     else
       local results = s.value.results
       if not results or #results ~= #s.names then self:refuse(s.at, "%d names for %d results", #s.names, results and #results or 1) end
-      for i, name in ipairs(s.names) do s.targets[i] = self:assign_one(s.at, name, results[i]) end
+      for i, name in ipairs(s.names) do
+        s.targets[i] = self:assign_one(s.at, name, results[i])
+        for j = 1, i - 1 do
+          if s.names[j] == name then self:refuse(s.at, "'%s' is named twice", name) end
+        end
+      end
     end
   elseif s.op == "if" then
     self:expression(s.condition)
@@ -375,18 +399,30 @@ function Checker:statement(s)
     self.effects[s.direct and "direct" or "indirect"] = true
   elseif s.op == "effect" then
     self:expression(s.value)
-    if s.value.bits ~= 0 then self:refuse(s.at, "the value of %s is not used", s.value.name or "this call") end
+    if (s.value.bits or 1) ~= 0 then self:refuse(s.at, "the value of %s is not used", s.value.name or "this call") end
   end
 end
 
+-- A name that a block makes ends with it.
 function Checker:block(statements)
-  for _, s in ipairs(statements) do self:statement(s) end
+  local outer = self.locals
+  self.locals = setmetatable({}, { __index = outer })
+  for i, s in ipairs(statements) do
+    if i > 1 and statements[i - 1].op == "goto" then self:refuse(s.at, "nothing can follow a goto") end
+    self:statement(s)
+  end
+  self.locals = outer
 end
 
--- Parses and checks; returns { body, reads, writes, raws, effects }. effects: memory (count), fp, state, faults, direct,
+local function new_checker(text, scope)
+  return setmetatable({ text = text, scope = scope, locals = {}, reads = {}, writes = {}, raws = {}, orders = {}, effects = {} }, Checker)
+end
+
+-- Parses and checks; returns { body, reads, writes, raws, orders, effects }: names of the fields whose register is read,
+-- written, whose number is used, that order an access; effects: memory (count), fp, state, redirect, faults, direct,
 -- indirect, pc, next. Raises { line, column, text }.
 function lang.compile(text, scope)
-  local checker = setmetatable({ text = text, scope = scope, locals = {}, reads = {}, writes = {}, raws = {}, orders = {}, effects = {} }, Checker)
+  local checker = new_checker(text, scope)
   local body = lang.parse(text)
   checker:block(body)
   return { body = body, reads = checker.reads, writes = checker.writes, raws = checker.raws, orders = checker.orders, effects = checker.effects }
@@ -394,9 +430,10 @@ end
 
 -- A condition over field numbers ("rd != 0"): every name means the field's number.
 function lang.condition(text, scope)
-  local program = lang.compile("let condition = " .. text, scope)
-  local value = program.body[1].value
-  if value.bits ~= 1 then refuse(text, 1, "a condition has one bit") end
+  local checker = new_checker(text, scope)
+  local value = lang.parse(text, "condition")
+  checker:expression(value)
+  if value.bits ~= 1 then refuse(text, 1, "a condition has one bit, not %s", value.bits or "?") end
   return value
 end
 

@@ -185,7 +185,18 @@ static void put_insn(Builder *b, unsigned op, const Decoded *d, unsigned at)
     if (far) slot->fn = tier0_far_handlers[op];
     put_link(b, b->count, far);
   }
+  if (!hart_has(b->hart, EXT_C)) {
+    if (op == OP_jal && d->imm & 2) slot->fn = tier0_jal_misaligned;
+    if (op == OP_jalr) slot->fn = tier0_jalr_checked;
+  }
   b->accesses += info->accesses;
+  b->offset += d->length;
+}
+
+// What is no instruction belongs to the block too: once it is overwritten, the block must go.
+static void put_bad(Builder *b, const Decoded *d)
+{
+  put(b, OP_BAD, b->count);
   b->offset += d->length;
 }
 
@@ -283,7 +294,7 @@ static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned 
     Decoded d = { 0 };
     if (b->hart->stop_count && is_stop(b->hart, gva + (at - start))) put(b, OP_STOP, b->count);
     unsigned encoding = riscv_decode(word, b->hart->extensions, &d);
-    if (!encoding) return put(b, OP_BAD, b->count), true;
+    if (!encoding) return put_bad(b, &d), true;
     unsigned op = riscv_encodings[encoding].op;
     put_insn(b, op, &d, at);
     at += d.length;
@@ -303,16 +314,11 @@ static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
   Hart *hart = b->hart;
   uint64_t gpa;
   if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &gpa)) return false;
-  CodePage *second = make_page(hart, gpa);
-  if (!second) {
-    hart_raise(hart, CAUSE_FETCH_ACCESS, (gva & PAGE_MASK) + PAGE_BYTES);
-    return false;
-  }
-  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)second->host << 16;
+  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, gpa, 2) << 16;
   Decoded d = { 0 };
   if (hart->stop_count && is_stop(hart, gva)) put(b, OP_STOP, 0);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
-  if (!encoding) return put(b, OP_BAD, 0), true;
+  if (!encoding) return put_bad(b, &d), true;
   unsigned op = riscv_encodings[encoding].op;
   put_insn(b, op, &d, PAGE_BYTES - 2);
   if (riscv_ops[op].flags & OPF_DIRECT) b->first[b->slots - 2].fn = tier0_far_handlers[op];
@@ -363,8 +369,11 @@ static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned mos
   return b.first;
 }
 
-static CodePage *fetch_page(Hart *hart, uint64_t gva)
+// The page of gva; *whole when every instruction in it may be fetched if the one at gva may. A page of which the PMP
+// treats parts differently is never cached.
+static CodePage *fetch_page(Hart *hart, uint64_t gva, bool *whole)
 {
+  *whole = true;
   TlbEntry *entry = tlb_entry(hart->fetch, TLB_EXECUTE, gva);
   if (likely(tlb_hit(entry, gva & ~(uint64_t)1, 2))) return (CodePage *)entry->value;
   uint64_t gpa;
@@ -375,7 +384,8 @@ static CodePage *fetch_page(Hart *hart, uint64_t gva)
     hart_raise(hart, CAUSE_FETCH_ACCESS, gva);
     return NULL;
   }
-  tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
+  *whole = !hart->pmp.active || pmp_uniform(&hart->pmp, gpa);
+  if (*whole) tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
   return page;
 }
 
@@ -386,19 +396,33 @@ static bool aligned(Hart *hart, uint64_t gva)
   return false;
 }
 
+// One instruction of a page that the PMP splits: each half of it is fetched for itself.
+static const Dinsn *build_guarded(Hart *hart, CodePage *page, uint64_t gva)
+{
+  unsigned at = (unsigned)(gva & (PAGE_BYTES - 1));
+  uint64_t gpa;
+  bool second = (page->host[at] & 3) == 3 && at + 2 < PAGE_BYTES;
+  if (second && !hart_fetch(hart, gva + 2, &gpa)) return NULL;
+  return build(hart, page, gva, 1, false);
+}
+
 const Dinsn *blocks_find(Hart *hart, uint64_t gva)
 {
+  bool whole;
   if (!aligned(hart, gva)) return NULL;
-  CodePage *page = fetch_page(hart, gva);
+  CodePage *page = fetch_page(hart, gva, &whole);
   if (!page) return NULL;
+  if (unlikely(!whole)) return build_guarded(hart, page, gva);
   const Dinsn *first = page->entry[(gva & (PAGE_BYTES - 1)) / 2];
   return first ? first : build(hart, page, gva, BLOCK_MOST, true);
 }
 
 const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most)
 {
-  CodePage *page = fetch_page(hart, gva);
-  return page ? build(hart, page, gva, most, false) : NULL;
+  bool whole;
+  CodePage *page = fetch_page(hart, gva, &whole);
+  if (!page) return NULL;
+  return whole ? build(hart, page, gva, most, false) : build_guarded(hart, page, gva);
 }
 
 void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target)

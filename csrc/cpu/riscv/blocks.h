@@ -81,6 +81,8 @@ int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired);   //
 extern Handler *const tier0_handlers[OPS_ALL];     // by op
 extern Handler *const tier0_far_handlers[OPS];     // direct jumps that leave the page
 extern Handler *const tier0_dead;
+// Without C a jump to half of a word traps before it writes its link (unprivileged manual 2.5.1).
+extern Handler *const tier0_jal_misaligned, *const tier0_jalr_checked;
 #define FUSE_LINKS(a, b, c, over) ((a) | (b) << 2 | (c) << 4 | (over) << 6)
 #define FUSE_KEY(first, second, third, links2, links3) \
   ((uint64_t)(first) | (uint64_t)(second) << 12 | (uint64_t)(third) << 24 | (uint64_t)(links2) << 40 | (uint64_t)(links3) << 48)

@@ -184,7 +184,7 @@ static bool idle(Hart *hart, uint64_t deadline)
 
 static uint32_t run_until(Hart *hart, uint64_t budget, uint64_t deadline)
 {
-  uint64_t start = hart->retired;
+  uint64_t start = hart->retired, fruitless = 0;
   for (;;) {
     clock_poll(hart->clock);
     if (atomic_exchange(&hart->control->attention, 0)) {
@@ -193,13 +193,16 @@ static uint32_t run_until(Hart *hart, uint64_t budget, uint64_t deadline)
       return UM_EXIT_ATTENTION;
     }
     uint64_t executed = hart->retired - start;
-    if (executed >= budget) return UM_EXIT_BUDGET;
+    if (executed >= budget || (fruitless > SLICE && fruitless >= budget - executed)) return UM_EXIT_BUDGET;
     if (deadline != UINT64_MAX && clock_host_ns() >= deadline) return UM_EXIT_TIME;
     if (hart->waiting) {
       if (!idle(hart, deadline)) return UM_EXIT_ATTENTION;
       continue;
     }
-    run_slice(hart, budget - executed < SLICE ? budget - executed : SLICE);
+    uint64_t slice = budget - executed < SLICE ? budget - executed : SLICE;
+    run_slice(hart, slice);
+    // A trap whose handler traps at once retires nothing, for ever: its tries are what uses up the budget then.
+    fruitless = hart->retired - start == executed ? fruitless + slice : 0;
     if (hart->stopped) {
       hart->stopped = false;
       hart->skip_stop = hart->pc;

@@ -78,9 +78,9 @@ static uint64_t call(Hart *hart, uint64_t number)
     a = clock_now(hart->clock);
     return um_hart_write(hart, hart->x[11], &a, sizeof a, NULL) < 0 ? FAILED : 0;
   case SYS_TICKFREQ: return hart->clock->hertz;
-  case SYS_EXIT:    return leave(hart, hart->x[11], 0);
+  case SYS_EXIT:                                                       // with 64 bits: as the extended call
   case SYS_EXIT_EXTENDED:
-    if (!argument(hart, 0, &a) || !argument(hart, 1, &b)) return FAILED;
+    if (!argument(hart, 0, &a) || !argument(hart, 1, &b)) return leave(hart, hart->x[11], 0);
     return leave(hart, a, b);
   }
   return FAILED;

@@ -4,14 +4,14 @@
 // A handler gets the machine's hot state in registers and ends in a tail call of the next one. What is
 // rare (a TLB miss, FS off, a budget that is spent) is itself a tail call, of a function that does the
 // instruction again without shortcuts, so that no hot path saves a register. Handlers are generated
-// from lua/isa/riscv; the macros below are the words they are written in. With UMBRA_TRAMPOLINE (debug
+// from lua/isa/riscv; the macros below are the words they are written in. With UMBRA_DEBUG (debug
 // and sanitizer builds, whose compilers may not make tail calls) a handler returns to a loop instead.
 #include "cpu/riscv/tier0.h"
 #include "base/bits.h"
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/fp.h"
 
-#ifdef UMBRA_TRAMPOLINE
+#ifdef UMBRA_DEBUG
 #define RUN(first) do { h->next_ip = (first); h->next_pc = pc; h->next_budget = budget; h->next_tlb = tlb; return; } while (0)
 #elif defined(__clang__)
 #define RUN(first) do { const Dinsn *next_ = (first); __attribute__((musttail)) return next_->fn(next_, h, pc, budget, tlb); } while (0)
@@ -90,8 +90,14 @@ static __attribute__((noinline)) void arrive(ARGS)
 static __attribute__((noinline)) void branch_slow(ARGS)
 {
   const Link *link = (const Link *)(ip + 1);
+  uint64_t to = pc + (uint64_t)(int64_t)ip->imm;
+  if (unlikely(to & 2 && !hart_has(h, EXT_C))) {
+    hart_raise(h, CAUSE_FETCH_MISALIGNED, to);
+    leave_trap(PASS(ip));
+    return;
+  }
   int64_t refund = blocks_refund(h->blocks, ip, true);        // first: what follows may drop this very block
-  h->pc = pc + (uint64_t)(int64_t)ip->imm;
+  h->pc = to;
   budget += refund;
   if (!link->target) {
     uint32_t generation = blocks_generation(h->blocks);
@@ -359,6 +365,26 @@ static bool do_cbo(Hart *h, uint64_t gva, uint32_t operation)
 
 Handler *const tier0_dead = op_DEAD;
 
+static void op_JAL_MISALIGNED(ARGS)
+{
+  hart_raise(h, CAUSE_FETCH_MISALIGNED, pc + (uint64_t)(int64_t)ip->imm);
+  leave_trap(PASS(ip));
+}
+
+static void op_JALR_CHECKED(ARGS)
+{
+  uint64_t to = h->x[ip->b] + (uint64_t)(int64_t)ip->imm;
+  if (to & 2) {
+    hart_raise(h, CAUSE_FETCH_MISALIGNED, to & ~(uint64_t)1);
+    leave_trap(PASS(ip));
+    return;
+  }
+  op_jalr(PASS(ip));
+}
+
+Handler *const tier0_jal_misaligned = op_JAL_MISALIGNED;
+Handler *const tier0_jalr_checked = op_JALR_CHECKED;
+
 enum { FUSED_BUCKETS = 4096 };
 static uint16_t fused_index[FUSED_BUCKETS];          // 1 + place in fused[], 0: empty; open addressing
 
@@ -370,7 +396,7 @@ static unsigned fused_bucket(uint64_t key)
 static __attribute__((constructor)) void build_fused_index(void)
 {
   _Static_assert(FUSED < FUSED_BUCKETS / 4, "the index stays sparse");
-  for (unsigned i = 0; i < FUSED; i++) {
+  for (unsigned i = 0; i < sizeof fused / sizeof fused[0] - 1; i++) {
     unsigned bucket = fused_bucket(fused[i].key);
     while (fused_index[bucket]) bucket = (bucket + 1) % FUSED_BUCKETS;
     fused_index[bucket] = (uint16_t)(i + 1);
@@ -387,7 +413,7 @@ Handler *tier0_fused(uint64_t key)
 void tier0_run(Hart *h, const Dinsn *first)
 {
   int64_t budget = h->budget + block_head(first)->packed;
-#ifdef UMBRA_TRAMPOLINE
+#ifdef UMBRA_DEBUG
   h->next_ip = first;
   h->next_pc = h->pc;
   h->next_budget = budget;

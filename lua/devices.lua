@@ -104,7 +104,7 @@ models.htif = {
 }
 
 local function virtio(model)
-  model.node = "virtio"
+  model.node = "virtio_mmio"
   model.tree = function(t) t:prop("compatible", "virtio,mmio") end
   table.insert(model.options, 1, IRQ)
   return model
@@ -169,12 +169,12 @@ function devices.list()
   return list
 end
 
--- Creates the device of a row of `m`'s map; row.ptr owns it until m closes it.
+-- Creates the device of a row of `m`'s map: row.ptr, which m closes.
 function devices.create(row, m)
   local ptr = row.model.create(row, m)
   if ptr == nil then fault.raise("%s", ffi.string(m.why.text)) end
-  row.ptr = ffi.gc(ptr, C.um_dev_free)
-  return row.ptr
+  row.ptr = ptr
+  return ptr
 end
 
 return setmetatable(devices, {

@@ -53,12 +53,12 @@ describe("the tree of riscv-virt", function()
       'riscv,isa-base = "rv64i";', 'mmu-type = "riscv,sv48";', "timebase-frequency = <0x989680>;", "test@100000 {",
       [[compatible = "sifive,test1\0sifive,test0\0syscon";]], "rtc@101000 {", 'compatible = "google,goldfish-rtc";', "clint@2000000 {",
       "interrupts-extended = <0x02 0x03 0x02 0x07>;", "plic@c000000 {", "interrupts-extended = <0x02 0x0b 0x02 0x09>;",
-      "riscv,ndev = <0x5f>;", "serial@10000000 {", "interrupts = <0x0a>;", 'compatible = "ns16550a";', "virtio@10002000 {",
+      "riscv,ndev = <0x5f>;", "serial@10000000 {", "interrupts = <0x0a>;", 'compatible = "ns16550a";', "virtio_mmio@10002000 {",
       'compatible = "virtio,mmio";', 'compatible = "syscon-poweroff";', "value = <0x5555>;", 'compatible = "syscon-reboot";', "value = <0x7777>;",
     } do
       assert.is_truthy(text:find(part, 1, true), part .. " is missing in\n" .. text)
     end
-    assert.is_nil(text:find("virtio@10001000", 1, true))           -- no drive, no disk
+    assert.is_nil(text:find("virtio_mmio@10001000", 1, true))           -- no drive, no disk
     assert.is_nil(text:find("initrd", 1, true))
   end)
 

@@ -391,6 +391,22 @@ describe("a machine that runs", function()
     refuses(function() m:run { until_pc = "main" } end, 'run: `until_pc` must be an address, not "main"')
   end)
 
+  it("is closed when it is forgotten, in the right order, at the end of the process too", function()
+    local path = folder.write("forget.lua", ([[
+      local machine = require "umbra.machine"
+      for i = 1, 5 do machine.load("riscv-virt", { guest = "none", firmware = "none", kernel = %q, ram = "16M" }):run { instructions = 1000 } end
+      collectgarbage()
+      local m = machine.load("bare", { kernel = %q })
+      error "on purpose"
+    ]]):format(programs.spin, programs.exit))
+    local result = umbra.run { "exec", path }
+    assert.equal(126, result.code)
+    assert.matches("^umbra: [^\n]*forget%.lua:5: on purpose\n$", result.err)
+    local text, code = require("spec.support.tree").run("LUA_PATH='lua/?.lua;;' luajit " .. path)
+    assert.equal(1, code)
+    assert.is_truthy(text:find("forget.lua:5: on purpose", 1, true), text)
+  end)
+
   it("is closed once, and refuses to be used afterwards", function()
     m = machine.build(serial_machine())
     local hart, mem = m.hart, m.mem

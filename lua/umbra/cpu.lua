@@ -170,9 +170,12 @@ function cpu.new(options)
   local ptr = C.um_hart_new(own.mem.ptr, own.clock.ptr, own.control.ptr, o, why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
   C.um_hart_reset(ptr)
-  return handle.new(Hart, ptr, C.um_hart_free, {
+  local self = handle.new(Hart, ptr, C.um_hart_free, {
     why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.modes == "msu" and rest.mmu or "none",
   })
+  -- A hart lets go of its memory and its clock when it is freed. Finalizers run in any order, so it has none: forgotten, it leaks.
+  ffi.gc(ptr, nil)
+  return self
 end
 
 function Hart:check(status) return fault.check(status, self.why) end

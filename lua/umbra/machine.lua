@@ -255,16 +255,24 @@ local Closed = {
   end,
 }
 
--- Whoever makes a part says how it is closed; Machine:close goes backwards.
+-- Whoever makes a part says how it is closed; Machine:close goes backwards. Parts lean on one another and finalizers run in any
+-- order, so no part has one: the machine's guard is the net for all of them.
 local function owned(self, object, close)
+  if not close then ffi.gc(object.ptr, nil) end
   self.closers[#self.closers + 1] = close or function() object:close() end
   return object
 end
 
 local function own_pointer(self, ptr, free, what)
   if ptr == nil then fault.raise("%s: the host has no memory for it", what) end
-  ptr = ffi.gc(ptr, free)
-  return owned(self, ptr, function() free(ffi.gc(ptr, nil)) end)
+  return owned(self, ptr, function() free(ptr) end)
+end
+
+-- Closes a machine that was forgotten: a userdata, because tables have no finalizers here.
+local function guard(self)
+  local proxy = newproxy(true)
+  getmetatable(proxy).__gc = function() self:close() end
+  return proxy
 end
 
 -- For devices.lua, while the machine is built.
@@ -297,7 +305,7 @@ local function make_devices(self, description)
         local ok, text = pcall(devices.create, made, self)
         if not ok then refuse_at(row, "%s: %s", row.name, (text:gsub("^[^:]*:%d+: ", ""))) end
         made.bytes = bits.number(C.um_dev_bytes(made.ptr))
-        owned(self, made, function() C.um_dev_free(ffi.gc(made.ptr, nil)) end)
+        owned(self, made, function() C.um_dev_free(made.ptr) end)
       end
       self.rows[#self.rows + 1] = made
       if row.model == devices.models.plic then self.plic = made end
@@ -394,6 +402,7 @@ function machine.build(description)
     name = description.name, description = description, ram = description.ram, seed = description.seed, timebase = description.timebase,
     why = ffi.new "struct um_fault", closers = {}, consoles = {}, rows = {},
   }, Machine)
+  self.guard = guard(self)
   local ok, text = pcall(build, self, description)
   if ok then return self end
   self:close()

@@ -1,0 +1,97 @@
+-- examples: each one does what it says, and the pages show what is there.
+-- SPDX-License-Identifier: MIT
+local cpu     = require "umbra.cpu"
+local devices = require "devices"
+local tree    = require "spec.support.tree"
+local umbra   = require "spec.support.umbra"
+
+local folder
+
+setup(function() folder = umbra.folder() end)
+teardown(function() folder.remove() end)
+
+-- The Lua blocks of a page.
+local function blocks(page)
+  local list = {}
+  for block in tree.read(page):gmatch "```lua\n(.-)```" do list[#list + 1] = block end
+  return list
+end
+
+describe("01-hello-bare", function()
+  it("says hello with the commands of its page", function()
+    local program = folder.path .. "/hello.elf"
+    local compile = tree.read("docs/machine.md"):match "    (clang.-hello%.s)\n"
+    assert.is_string(compile)
+    assert.is_truthy(tree.read("examples/01-hello-bare/hello.s"):gsub("\n#", "\n"):gsub("%s+", " "):find(compile:gsub("%s+", " "), 1, true))
+    local text, code = tree.run((compile:gsub("\\\n", " "):gsub("build/hello%.elf", program)))
+    assert.equal("", text)
+    assert.equal(0, code)
+    local result = umbra.run { "run", "examples/01-hello-bare/machine.lua", "kernel=" .. program }
+    assert.equal("hello from a machine of fifteen lines\n", result.out)
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+  end)
+
+  it("is a machine of at most 20 lines", function()
+    local file = tree.read "examples/01-hello-bare/machine.lua"
+    assert.is_true(select(2, file:gsub("\n", "")) <= 20)
+  end)
+end)
+
+describe("02-boot-linux", function()
+  it("boots Linux and talks to its shell", function()
+    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
+    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    local result = umbra.run({ "exec", "examples/02-boot-linux.lua" }, { seconds = 300 })
+    assert.equal("", result.err)
+    assert.matches("\nthe guest says: Linux 6%.[^\n]* riscv64\n", "\n" .. result.out)
+    assert.matches("\nit ended with: off\n", result.out)
+    assert.equal(0, result.code)
+  end)
+end)
+
+describe("a page", function()
+  it("about machines shows the example as it is", function()
+    local file = tree.read("examples/01-hello-bare/machine.lua"):gsub("^%-%-[^\n]*\n%-%-[^\n]*\n", "")
+    assert.equal(file, blocks("docs/machine.md")[1])
+  end)
+
+  it("about machines has every device with its options", function()
+    local text = tree.read "docs/machine.md"
+    for _, model in ipairs(devices.list()) do
+      local row = text:match("\n| `" .. model.name .. "` |([^\n]*)")
+      assert.is_string(row, model.name)
+      for _, option in ipairs(model.options) do assert.is_truthy(row:find("`" .. option[1] .. "`", 1, true), model.name .. ": " .. option[1]) end
+    end
+    assert.has_error(function() return devices.no_such_model end)
+  end)
+
+  it("about harts has every option", function()
+    local text = tree.read "docs/cpu.md"
+    for _, row in ipairs(cpu.OPTIONS) do assert.is_truthy(text:find("\n| `" .. row[1] .. "`", 1, true), row[1]) end
+  end)
+
+  it("about harts has an example that works", function()
+    local path = folder.write("cpu.lua", blocks("docs/cpu.md")[1])
+    local result = umbra.run { "exec", path }
+    assert.equal("budget\t1000\n6000\t4096\n", result.out)
+    assert.equal(0, result.code)
+  end)
+
+  it("about machines has an extension that works", function()
+    local path = folder.write("mine.lua", 'local machine, dev = require "umbra.machine", require "devices"\n' .. blocks("docs/machine.md")[3])
+    local rows = {}
+    for _, row in ipairs(require("umbra.machine").describe(path).rows) do rows[row.name] = row end
+    assert.is_nil(rows.rtc)
+    assert.equal(12, rows.uart0.options.irq)
+    assert.equal(0x20000000, rows.uart1.at)
+  end)
+
+  it("about device trees has an example that works", function()
+    local script = folder.write("tree.lua", blocks("docs/dtb.md")[1])
+    local text, code = tree.run(("build/umbra exec %s | dtc -I dtb -O dts"):format(script))
+    assert.equal(0, code)
+    assert.matches("riscv%-virtio", text)
+    assert.is_string(loadstring(blocks("docs/dtb.md")[2] .. "\nreturn bytes")())
+  end)
+end)

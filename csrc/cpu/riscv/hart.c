@@ -135,9 +135,10 @@ bool hart_stops_at(Hart *hart, uint64_t gva)
   return false;
 }
 
-// One trip into guest code from hart->pc. Whoever makes no progress (a trap whose handler traps again) still
-// uses up its slice, one instruction a try.
-static void trip(Hart *hart)
+// One trip into guest code from hart->pc. False: the slice is over, though its last instructions were not run, because
+// the next block is longer; `exact` has them run all the same. Whoever makes no progress (a trap whose handler traps
+// again) still uses up its slice, one instruction a try.
+static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
   hart->leave = false;
@@ -146,22 +147,25 @@ static void trip(Hart *hart)
   const Dinsn *first = blocks_find(hart, hart->pc);
   if (first && block_head(first)->count > (int32_t)hart->budget) {
     hart->last_block = hart->pc;
+    if (!exact) return false;
     first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
   }
   if (first) tier0_run(hart, first);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
-  if ((int32_t)hart->budget != (int32_t)before) return;
-  hart->budget--;
-  hart->slice--;
+  if ((int32_t)hart->budget == (int32_t)before) {
+    hart->budget--;
+    hart->slice--;
+  }
+  return true;
 }
 
-static void run_slice(Hart *hart, uint64_t slice)
+static void run_slice(Hart *hart, uint64_t slice, bool exact)
 {
   hart->slice = slice;
   hart->budget = (int64_t)slice;
-  do trip(hart);
-  while ((int32_t)hart->budget > 0 && !hart->waiting && !hart->stopped &&
-         !atomic_load_explicit(&hart->control->attention, memory_order_relaxed));
+  while (trip(hart, exact) && (int32_t)hart->budget > 0 && !hart->waiting && !hart->stopped &&
+         !atomic_load_explicit(&hart->control->attention, memory_order_relaxed))
+    continue;
   hart->retired += hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
   hart->accesses += (uint64_t)(hart->budget >> 32);
   hart->slice = 0;
@@ -200,7 +204,7 @@ static uint32_t run_until(Hart *hart, uint64_t budget, uint64_t deadline)
       continue;
     }
     uint64_t slice = budget - executed < SLICE ? budget - executed : SLICE;
-    run_slice(hart, slice);
+    run_slice(hart, slice, slice == budget - executed);
     // A trap whose handler traps at once retires nothing, for ever: its tries are what uses up the budget then.
     fruitless = hart->retired - start == executed ? fruitless + slice : 0;
     if (hart->stopped) {

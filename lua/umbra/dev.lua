@@ -25,11 +25,12 @@ local alive = {}                                  -- luacheck: ignore 241 (devic
 
 -- The pointer of an object that must be of a given kind.
 local function part(object, noun, what)
+  local ptr = type(object) == "table" and object.ptr                         -- a closed one refuses here
   local class = getmetatable(object)
-  if type(class) ~= "table" or class.noun ~= noun then
+  if not ptr or not class or class.noun ~= noun then
     fault.raise("`%s` must be what umbra.%s makes, not %s", what, noun, schema.show(object))
   end
-  return object.ptr
+  return ptr
 end
 
 -- Character devices -----------------------------------------------------------------------------------

@@ -49,20 +49,20 @@ end
 
 local slot_index = { a = 0, b = 1, c = 2, d = 3 }
 
--- "rd, imm(rs1)" with field names replaced by \1 and a byte for the field, \2 for how it is shown.
+local SHOWN = { csr = "C", rm = "R", pred = "F", succ = "F" }
+
+-- "rd, imm(rs1)" with every field replaced by \1, how it is shown, and its id + 1. " rm?" is left out when it is 0 and follows
+-- after a comma when it is not: \2 instead of \1.
 local function template(row, field_ids)
-  local text = row.operands
   local direct = (row.target or row).meaning.effects.direct
-  return (text:gsub("[%a_][%w_']*", function(name)
+  local function mark(code, name)
     local field = row.scope.fields[name]
-    if not field then return name end
-    local kind
-    if field.regs then kind = field.regs
-    elseif field.name == "csr" then kind = "C" elseif field.name == "rm" then kind = "R"
-    elseif field.name == "pred" or field.name == "succ" then kind = "F"
-    elseif field.shift == 12 then kind = "U" elseif direct then kind = "T" else kind = "D" end
-    return ("\\1%s\\x%02x\" \""):format(kind, field_ids[field.name] + 1)
-  end))
+    if not field then return end
+    local kind = field.regs or SHOWN[field.name] or field.shift == 12 and "U" or direct and "T" or "D"
+    return ("\\%d%s\\x%02x\" \""):format(code, kind, field_ids[field.name] + 1)
+  end
+  local text = row.operands:gsub("[%a_][%w_']*%f[^%w_'?]", function(name) return mark(1, name) end)
+  return (text:gsub("%s*([%a_][%w_']*)%?", function(name) return mark(2, name) end))
 end
 
 do
@@ -102,8 +102,10 @@ do
       name and ("%d, '%s'"):format(slot_index[insn.slots[name .. ">"]], field.regs) or "0, 0", source(1), source(2), source(3),
       insn.slots.pc and slot_index[insn.slots.pc] + 1 or 0, insn.slots.next and slot_index[insn.slots.next] + 1 or 0)
   end
-  out "  [OP_NEXT] = { .name = \"next\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },\n  [OP_NEXT_FAR] = { .name = \"next far\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },"
-  out "  [OP_STOP] = { .name = \"stop\", .width = 1 }, [OP_BAD] = { .name = \"bad\", .flags = OPF_ENDS, .width = 1 }, [OP_DATA] = { .name = \"data\", .width = 1 },\n};\n"
+  out "  [OP_NEXT] = { .name = \"next\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },"
+  out "  [OP_NEXT_FAR] = { .name = \"next far\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },"
+  out "  [OP_STOP] = { .name = \"stop\", .width = 1 },\n  [OP_BAD] = { .name = \"bad\", .flags = OPF_ENDS, .width = 1 },"
+  out "  [OP_DATA] = { .name = \"data\", .width = 1 },\n};\n"
   out "const Encoding riscv_encodings[ENCODINGS] = {"
   for _, list in ipairs { insns, shorts } do
     for _, row in ipairs(list) do

@@ -57,6 +57,27 @@ static void add_operand(Text *text, char kind, int32_t value, uint64_t pc)
   }
 }
 
+// The operands of `word` as `format` has them: plain text, and fields as \1 or \2 (left out when 0), kind, id + 1.
+static void add_operands(Text *text, const char *format, uint32_t word, uint64_t pc)
+{
+  bool any = false;
+  for (const char *p = format; *p; p++) {
+    bool field = *p <= 2;
+    int32_t value = field ? riscv_field((unsigned)(uint8_t)p[2] - 1, word) : 0;
+    if (!field) {
+      if (!any) add(text, " ");
+      add(text, "%c", *p);
+    } else if (*p == 1 || value) {
+      if (!any) add(text, " ");
+      else if (*p == 2) add(text, ", ");
+      add_operand(text, p[1], value, pc);
+    }
+    any = any || !field || *p == 1 || value;
+    if (field) p += 2;
+  }
+}
+
+// Base-instruction names, registers by their ABI names, no aliases; jumps show where they go.
 UM_EXPORT int um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensions, char *to, uint32_t size)
 {
   Decoded d = { 0 };
@@ -68,22 +89,6 @@ UM_EXPORT int um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensio
   const Encoding *encoding = &riscv_encodings[index];
   add(&text, "%s", encoding->name);
   if (encoding->ordered && (word >> 25 & 3)) add(&text, ".%s%s", word >> 26 & 1 ? "aq" : "", word >> 25 & 1 ? "rl" : "");
-  if (encoding->operands[0]) add(&text, " ");
-  for (const char *p = encoding->operands; *p; p++) {
-    if (*p == 1) {
-      add_operand(&text, p[1], riscv_field((unsigned)(uint8_t)p[2] - 1, word), pc);
-      p += 2;
-    } else {
-      add(&text, "%c", *p);
-    }
-  }
+  add_operands(&text, encoding->operands, word, pc);
   return d.length;
-}
-
-UM_EXPORT void um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_decoded *decoded)
-{
-  Decoded d = { 0 };
-  unsigned index = riscv_decode(word, extensions, &d);
-  *decoded = (struct um_riscv_decoded){ .op = index ? riscv_encodings[index].op : OP_ILLEGAL, .length = d.length,
-                                        .slot = { d.a, d.b, d.c, d.d }, .imm = d.imm };
 }

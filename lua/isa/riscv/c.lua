@@ -30,7 +30,7 @@ short "c.fsd"      "101 u_ld rs1p u_ld fs2p 00"   "fs2p, u_ld(rs1p)"  "fsd fs2=f
 short "c.sw"       "110 u_lw rs1p u_lw rs2p 00"   "rs2p, u_lw(rs1p)"  "sw rs2=rs2p rs1=rs1p imm=u_lw"
 short "c.sd"       "111 u_ld rs1p u_ld rs2p 00"   "rs2p, u_ld(rs1p)"  "sd rs2=rs2p rs1=rs1p imm=u_ld"
 
-short "c.nop"      "000 i_ci 00000 i_ci 01"       ""                  "addi rd=0 rs1=0 imm=i_ci"
+short "c.nop"      "000 i_ci 00000 i_ci 01"       "i_ci?"             "addi rd=0 rs1=0 imm=i_ci"
 short "c.addi"     "000 i_ci rd i_ci 01"          "rd, i_ci"          "addi rd=rd rs1=rd imm=i_ci"   :where "rd != 0"
 short "c.addiw"    "001 i_ci rd i_ci 01"          "rd, i_ci"          "addiw rd=rd rs1=rd imm=i_ci"  :where "rd != 0"
 short "c.li"       "010 i_ci rd i_ci 01"          "rd, i_ci"          "addi rd=rd rs1=0 imm=i_ci"

@@ -38,6 +38,7 @@ insn "or"    "0000000 rs2 rs1 110 rd       0110011" "rd, rs1, rs2"  [[ rd = rs1 
 insn "and"   "0000000 rs2 rs1 111 rd       0110011" "rd, rs1, rs2"  [[ rd = rs1 & rs2 ]]
 
 insn "fence" "fm pred succ ..... 000 ..... 0001111" "pred, succ"    [[ fence(pred, succ) ]]
+insn "fence.tso" "1000 0011 0011 00000 000 00000 0001111" ""      [[ fence(2, 3) ]]      -- all but a store before a load
 insn "ecall"  "000000000000 00000 000 00000 1110011" ""             [[ ecall() ]]
 insn "ebreak" "000000000001 00000 000 00000 1110011" ""             [[ ebreak() ]]
 

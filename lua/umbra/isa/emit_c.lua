@@ -301,7 +301,8 @@ function Emitter:assign(target, value)
     value = self:temp(target.bits, value)
     self.result = value
   end
-  if not self.dead then self:line("SET_%s(%s, %s)", target.field.regs, self:slot(target.name .. ">"), value) end
+  if not self.dead then self:line("SET_%s(%s, %s)", target.field.regs, self:slot(target.name .. ">"), value)
+  elseif not self.keep then self:line("(void)(%s);", value) end
 end
 
 local statement = {}
@@ -460,7 +461,11 @@ function emit_c.sequence(items, xlen)
       if effects.memory or effects.direct or effects.indirect or uses_floats(items[j].insn) then break end
       if items[j].over == i then dead = always_writes(items[j].insn) and always_writes(item.insn) break end
     end
-    local self = emitter(item.insn, xlen, out, count, { k = k, forward = forward, dead = dead, keep = i < #items })
+    local linked = false                               -- does a later item take the result?
+    for j = i + 1, #items do
+      for _, from in pairs(items[j].links) do linked = linked or from == i end
+    end
+    local self = emitter(item.insn, xlen, out, count, { k = k, forward = forward, dead = dead, keep = linked })
     guard(self, item.insn)
     self.indent = ""
     self:block(item.insn.meaning.body)

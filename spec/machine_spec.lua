@@ -379,7 +379,7 @@ describe("a machine that runs", function()
     assert.is_number(counts.walks)
     assert.is_table(counts.traps.exceptions)
     m.hart:set_pc(0x40000000)                                       -- nothing is there
-    m:run { instructions = 100, timeout = 10 }
+    m:run { timeout = 0.1 }                                         -- no trap vector either: nothing ever retires
     assert.is_true(m:counters().traps.exceptions["fetch access"] > 0)
   end)
 

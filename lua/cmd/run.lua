@@ -65,6 +65,8 @@ local WITH_VALUE = {
   ["+signature"] = function(v) return { signature = v } end,
   ["+signature-granularity"] = function(v) return { signature_granularity = v } end,
 }
+-- -nographic asks for what is the case: there are no graphics.
+local FLAGS = { ["--stats"] = "stats", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic" }
 local OPTIONS = { "--timeout", "--stats", "--json", "--help", "-h", "-m", "-kernel", "-initrd", "-append", "-bios", "-drive", "-smp", "-nographic", "--isa",
   "+signature", "+signature-granularity" }
 
@@ -93,18 +95,16 @@ local function parse(args)
       end
     elseif WITH_VALUE[name] then
       set(WITH_VALUE[name](value or next_word(word)))
-    elseif word == "--stats" or word == "--json" then
-      options[word:sub(3)] = true
-    elseif word == "--help" or word == "-h" then
-      options.help = true
-    elseif word:find "^[-+]." and word ~= "-nographic" then       -- there are no graphics to switch off
+    elseif FLAGS[word] then
+      options[FLAGS[word]] = true
+    elseif word:find "^[-+]." then
       misuse("unknown option `%s`%s (umbra run --help)", word, schema.suggest(name, OPTIONS))
     elseif word:find "^[%a_][%w_-]*=" then
       local key, text = word:match "^([^=]*)=(.*)$"
       set { [key:gsub("-", "_")] = text }
-    elseif not options.file and word ~= "-nographic" then
+    elseif not options.file then
       options.file = word
-    elseif word ~= "-nographic" then
+    else
       set { kernel = word }
     end
     i = i + 1

@@ -58,8 +58,8 @@ function boot.symbol(files, name)
 end
 
 local function no_room(key, file, at, size, ram)
-  fault.raise("%s: %s: needs %s bytes at %s, which do not all lie in RAM (%s at %s)", key, file.name, units.format(tonumber(size)), bits.hex(at), units.format(ram.size),
-    bits.hex(ram.at))
+  fault.raise("%s: %s: needs %s bytes at %s, which do not all lie in RAM (%s at %s)", key, file.name, units.format(tonumber(size)),
+    bits.hex(at), units.format(ram.size), bits.hex(ram.at))
 end
 
 -- Addresses of everything, for a device tree of `tree_size` bytes.

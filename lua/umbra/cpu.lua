@@ -171,9 +171,10 @@ function cpu.new(options)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
   C.um_hart_reset(ptr)
   local self = handle.new(Hart, ptr, C.um_hart_free, {
-    why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.modes == "msu" and rest.mmu or "none",
+    own = own, why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.modes == "msu" and rest.mmu or "none",
   })
-  -- A hart lets go of its memory and its clock when it is freed. Finalizers run in any order, so it has none: forgotten, it leaks.
+  -- A hart needs its memory, clock and control (own) to the end and lets go of them when it is freed. Finalizers run in any order,
+  -- so it has none: forgotten, it leaks.
   ffi.gc(ptr, nil)
   return self
 end

@@ -361,6 +361,7 @@ end
 
 local function choose_console(self, description)
   self.console = description.console and self.consoles[description.console] or self.consoles[1]
+  if description.cpu.semihosting and self.console then C.um_hostcall_print_to(self.control.ptr, self.console.ptr) end
 end
 
 local function open_signature(self, options)

@@ -45,7 +45,7 @@ local function decode_block(m, gva)
       if offset + 4 > #bytes then break end
       word = low + bytes:byte(offset + 3) * 65536 + bytes:byte(offset + 4) * 16777216
     end
-    C.um_riscv_decode(word, m.hart.extensions, decoded)
+    C.um_riscv_decode(word, bit.bnot(0ULL), decoded)
     local row = rows[decoded.op]
     if not row then break end
     local target = (at + offset) % 4096 + decoded.imm

@@ -425,6 +425,12 @@ const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most)
   return whole ? build(hart, page, gva, most, false) : build_guarded(hart, page, gva);
 }
 
+void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first)
+{
+  if (first == hart->blocks->arena + 2) return;           // not kept
+  *hart_jump(hart, gva) = (Jump){ .gva = gva, .epoch = hart->fetch_epoch, .first = first };
+}
+
 void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target)
 {
   Blocks *blocks = hart->blocks;

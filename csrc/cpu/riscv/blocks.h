@@ -71,6 +71,8 @@ const Cold *blocks_cold(const Blocks *blocks, const Dinsn *ip);
 const Dinsn *blocks_find(Hart *hart, uint64_t gva);
 // A block of at most `most` instructions at gva that is not kept: for the rest of a budget.
 const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most);
+// Remembers where a jump to gva leads in the current fetch context.
+void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first);
 // Links the direct jump at ip to target if both lie in one page.
 void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target);
 void blocks_written(void *hart, uint64_t gpa, uint64_t size);         // a CodeWatch

@@ -77,8 +77,17 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   csr_reset(hart);
 }
 
+void hart_forget_jumps(Hart *hart)
+{
+  hart->machine_epoch = ++hart->epochs;
+  for (int i = 0; i < ADDRESS_SPACES; i++)
+    for (int c = CONTEXT_S; c < CONTEXTS; c++) hart->spaces[i].epoch[c] = ++hart->epochs;
+  hart_update_context(hart);
+}
+
 void hart_flush_fetch(Hart *hart)
 {
+  hart_forget_jumps(hart);
   tlb_flush_kind(&hart->machine_tlb, TLB_EXECUTE);
   for (int i = 0; i < ADDRESS_SPACES; i++)
     for (int c = CONTEXT_S; c < CONTEXTS; c++) tlb_flush_kind(&hart->spaces[i].tlb[c], TLB_EXECUTE);

@@ -56,11 +56,22 @@ enum { IRQ_SSI = 1, IRQ_MSI = 3, IRQ_STI = 5, IRQ_MTI = 7, IRQ_SEI = 9, IRQ_MEI 
 // toggle of SUM flushes anything (docs/cpu.md). Contexts S, S_SUM and U belong to an address space.
 enum { CONTEXT_M, CONTEXT_S, CONTEXT_S_SUM, CONTEXT_U, CONTEXTS };
 
+// Where indirect jumps went: an entry holds as long as its context's epoch, so dropping them all is one increment.
+typedef struct Jump {
+  uint64_t gva, epoch;
+  const Dinsn *first;
+  uint64_t unused;
+} Jump;
+
+enum { JUMPS = 1024 };
+
 enum { ADDRESS_SPACES = 8 };       // satp values whose translations are kept
 typedef struct AddressSpace {
   uint64_t satp;
   uint64_t used_at;                // for replacement: the oldest goes
   Tlb      tlb[CONTEXTS];          // CONTEXT_M unused
+  uint64_t epoch[CONTEXTS];        // of what jumps remember
+  uint64_t fetched[CONTEXTS][16];  // a filter of the pages that were fetched from since the epoch began
   uint64_t big[2];                 // where leaves above 4 KiB were cached: see hart_note_big
   bool     valid;
 } AddressSpace;
@@ -75,6 +86,7 @@ struct um_hart {
   uint64_t f[32];                  // singles are NaN-boxed
   uint64_t pc;                     // valid outside of guest code
   Tlb     *fetch;                  // TLB of instruction fetch
+  uint64_t fetch_epoch;            // of the context of fetches
   Tlb     *data;                   // TLB of loads and stores (MPRV and SUM considered)
 
   // Reservation of lr: the host address and the value seen there (value-based: ABA is not seen).
@@ -113,6 +125,8 @@ struct um_hart {
   Control *control;
   Blocks  *blocks;
   Tlb      machine_tlb;
+  uint64_t machine_epoch, epochs;  // epochs given out so far; 0 is never one
+  uint64_t *fetched;               // the filter of the context of fetches, NULL: machine mode, flushed as a whole only
   AddressSpace spaces[ADDRESS_SPACES];
   AddressSpace *space;             // the current satp's
   uint64_t space_clock;
@@ -133,7 +147,22 @@ struct um_hart {
   uint64_t next_pc;
   int64_t  next_budget;
   Tlb     *next_tlb;
+
+  Jump     jumps[JUMPS];
 };
+
+static inline Jump *hart_jump(Hart *hart, uint64_t gva)
+{
+  return &hart->jumps[(gva >> 1) % JUMPS];
+}
+
+// The bit of a page in the filters `fetched`: word and mask.
+static inline uint64_t fetched_bit(uint64_t gva, unsigned *word)
+{
+  unsigned hash = (unsigned)((gva >> PAGE_BITS) * 0x9e3779b97f4a7c15u >> 54);
+  *word = hash >> 6;
+  return 1ull << (hash & 63);
+}
 
 static inline bool hart_has(const Hart *hart, int extension)
 {
@@ -190,5 +219,6 @@ bool hart_cbo(Hart *hart, Tlb *data, uint64_t gva, unsigned operation);   // cbo
 
 // hart.c
 uint64_t hart_instret(Hart *hart);                           // retired, exact at hart->ip
-void hart_flush_fetch(Hart *hart);                           // every execute entry
+void hart_flush_fetch(Hart *hart);                           // every execute entry and jump
+void hart_forget_jumps(Hart *hart);                          // jumps of all contexts
 void hart_flush_write_host(Hart *hart, const void *page);    // every write entry of a host page: it begins to hold code

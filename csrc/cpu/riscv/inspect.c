@@ -146,3 +146,11 @@ UM_EXPORT void um_hart_counts(um_hart *hart, struct um_hart_counts *counts)
   memcpy(counts->exceptions, hart->exceptions, sizeof counts->exceptions);
   memcpy(counts->interrupts, hart->interrupts, sizeof counts->interrupts);
 }
+
+UM_EXPORT void um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_decoded *decoded)
+{
+  Decoded d = { 0 };
+  unsigned index = riscv_decode(word, extensions, &d);
+  *decoded = (struct um_riscv_decoded){ .op = index ? riscv_encodings[index].op : OP_ILLEGAL, .length = d.length,
+                                        .slot = { d.a, d.b, d.c, d.d }, .imm = d.imm };
+}

@@ -79,6 +79,7 @@ static __attribute__((noinline)) void arrive(ARGS)
     hart_take_trap(h, h->trap_cause, h->trap_value);
     return;
   }
+  blocks_note_jump(h, h->pc, first);
   int64_t left = budget + block_head(first)->packed;
   if (unlikely((int32_t)left < 0)) return;
   pc = h->pc;
@@ -147,13 +148,12 @@ static void op_STOP(ARGS)
     RUN(link_->target); \
   }
 
-// Through the TLB of fetches: right whatever is mapped there now.
+// By what earlier jumps to the same place found, as long as no fetch translates otherwise (epoch).
 #define GOTO_CHECKED(va, refund, slow) \
   { \
-    TlbEntry *entry_ = tlb_entry(h->fetch, TLB_EXECUTE, va); \
-    if (unlikely(!tlb_hit(entry_, va, 2))) { slow; } \
-    const Dinsn *first_ = ((const CodePage *)entry_->value)->entry[(va & (PAGE_BYTES - 1)) / 2]; \
-    if (unlikely(!first_)) { slow; } \
+    const Jump *jump_ = hart_jump(h, va); \
+    if (unlikely(((jump_->gva ^ va) | (jump_->epoch ^ h->fetch_epoch)) != 0)) { slow; } \
+    const Dinsn *first_ = jump_->first; \
     int64_t left_ = budget + (refund) + block_head(first_)->packed; \
     if (unlikely((int32_t)left_ < 0)) { slow; } \
     budget = left_; \

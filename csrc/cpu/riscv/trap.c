@@ -4,6 +4,7 @@
 // RISC-V Privileged Architecture 20240411, chapters 3.1.6 to 3.1.9, 3.3, 10.2 and 12 (Svinval).
 #include "cpu/riscv/fp.h"
 #include "cpu/riscv/hart.h"
+#include <string.h>
 
 #define INTERRUPT (1ull << 63)
 
@@ -120,26 +121,42 @@ void hart_note_big(Hart *hart, uint64_t gva, uint64_t page)
   hart->space->big[gva >> 63] |= page > 1 << 21 ? UINT64_MAX : big_bit(gva);
 }
 
-static void flush_space(AddressSpace *space)
+static void new_epoch(Hart *hart, AddressSpace *space, int context)
 {
-  for (int i = CONTEXT_S; i < CONTEXTS; i++) tlb_flush(&space->tlb[i]);
+  space->epoch[context] = ++hart->epochs;
+  memset(space->fetched[context], 0, sizeof space->fetched[context]);
+}
+
+static void flush_space(Hart *hart, AddressSpace *space)
+{
+  for (int i = CONTEXT_S; i < CONTEXTS; i++) {
+    tlb_flush(&space->tlb[i]);
+    new_epoch(hart, space, i);
+  }
   space->big[0] = space->big[1] = 0;
 }
 
-static void flush_space_page(AddressSpace *space, uint64_t gva)
+static void flush_space_page(Hart *hart, AddressSpace *space, uint64_t gva)
 {
+  unsigned word;
+  uint64_t bit = fetched_bit(gva, &word);
   if (space->big[gva >> 63] & big_bit(gva)) {
-    flush_space(space);
+    flush_space(hart, space);
     return;
   }
-  for (int i = CONTEXT_S; i < CONTEXTS; i++) tlb_flush_page(&space->tlb[i], gva);
+  for (int i = CONTEXT_S; i < CONTEXTS; i++) {
+    tlb_flush_page(&space->tlb[i], gva);
+    if (space->fetched[i][word] & bit) new_epoch(hart, space, i);
+  }
 }
 
 void hart_flush_all(Hart *hart)
 {
   tlb_flush(&hart->machine_tlb);
+  hart->machine_epoch = ++hart->epochs;
   for (int i = 0; i < ADDRESS_SPACES; i++)
-    if (hart->spaces[i].valid) flush_space(&hart->spaces[i]);
+    if (hart->spaces[i].valid) flush_space(hart, &hart->spaces[i]);
+  if (hart->space) hart_update_context(hart);
 }
 
 // Translations are kept by the whole of satp, so a switch finds its own again, ASID or not. That is allowed: without
@@ -155,7 +172,7 @@ void hart_set_satp(Hart *hart, uint64_t satp)
   }
   if (!space) {
     space = oldest;
-    flush_space(space);
+    flush_space(hart, space);
     space->satp = key;
     space->valid = true;
   }
@@ -175,9 +192,10 @@ bool hart_sfence(Hart *hart, bool has_va, uint64_t va, bool has_asid, uint64_t a
   for (AddressSpace *s = hart->spaces; s < hart->spaces + ADDRESS_SPACES; s++) {
     // A bare space has no page table to fence. An ASID spares the others', and global pages, as the manual allows.
     if (!s->valid || !s->satp || (has_asid && ((s->satp >> 44) ^ asid) & 0xffff)) continue;
-    if (has_va) flush_space_page(s, va);
-    else flush_space(s);
+    if (has_va) flush_space_page(hart, s, va);
+    else flush_space(hart, s);
   }
+  hart_update_context(hart);
   hart->leave = true;
   return true;
 }
@@ -199,7 +217,11 @@ void hart_update_context(Hart *hart)
   else if (data == PRIV_U) hart->data = &tlb[CONTEXT_U];
   else hart->data = &tlb[status & MSTATUS_SUM ? CONTEXT_S_SUM : CONTEXT_S];
   // SUM plays no part in fetches, so toggling it leaves the fetch TLB alone.
-  hart->fetch = hart->priv == PRIV_M ? &hart->machine_tlb : &tlb[hart->priv == PRIV_S ? CONTEXT_S : CONTEXT_U];
+  unsigned context = hart->priv == PRIV_S ? CONTEXT_S : CONTEXT_U;
+  bool machine = hart->priv == PRIV_M;
+  hart->fetch = machine ? &hart->machine_tlb : &tlb[context];
+  hart->fetch_epoch = machine ? hart->machine_epoch : hart->space->epoch[context];
+  hart->fetched = machine ? NULL : hart->space->fetched[context];
 }
 
 void hart_update_fp(Hart *hart)

@@ -10,7 +10,7 @@ local word = require "umbra.isa.word"
 
 local cases = {}
 
-local CODE, DATA = 0x1000000, 0x4000000
+local CODE, DATA, TRAP = 0x1000000, 0x4000000, 0x1000
 local RECORD = 256                                   -- bytes: see `at`
 local at = {
   spill = 0,                                         -- bytes a crossing access of the record before may reach
@@ -255,7 +255,7 @@ function add:csr(row)
 end
 
 -- Where an access of this case may go: within the scratch bytes, misaligned unless it is atomic, now and then over a page's end.
-local function place(self, case, bytes, atomic)
+local function choose_place(self, case, bytes, atomic)
   local base = record_address(case.index)
   if not atomic and (case.index + 1) * RECORD % 4096 == 0 then return base + RECORD - self.random(bytes) end
   local room = RECORD - at.scratch - bytes
@@ -287,7 +287,7 @@ local function memory_case(self, row)
   repeat value = word.random(row, self.random) until expanded(row, value).rs1 ~= 0
   local case = self:begin(row, value)
   self:fill_scratch(case)
-  local where = place(self, case, access.width / 8, access.kind ~= "load" and access.kind ~= "store")
+  local where = choose_place(self, case, access.width / 8, access.kind ~= "load" and access.kind ~= "store")
   local given = { rs1 = ffi.cast("uint64_t", where) - ffi.cast("int64_t", case.numbers.imm or 0) }
   if case.numbers.rs2 == case.numbers.rs1 then given.rs2 = given.rs1 end
   self:operands(case, given)
@@ -404,6 +404,62 @@ function Program:dump()
   for number = 0, 31 do self:fsd(number, 31, 256 + 8 * number) end
 end
 
+-- Sequences (spec/support/sequences.lua) ----------------------------------------------------------
+
+-- Where the next case's bytes will be.
+function Program:next_address() return record_address(#self.records) end
+
+-- Adds a case of several instructions: `plan` has items, inputs by register ("x10") and bytes for two records; `how` the frame's
+-- registers and places.
+function Program:sequence(plan, how)
+  local sequences = require "spec.support.sequences"
+  local case = self:begin({ name = "sequence", fields = {}, scope = { fields = {} }, meaning = { reads = {}, effects = {} } }, 0)
+  local names = {}
+  for i, item in ipairs(plan.items) do names[i] = item.insn.name end
+  case.whole, case.row = true, { name = table.concat(names, "; "), width = 32 }
+  self.records[case.index + 1] = plan.bytes
+  self.records[#self.records + 1] = false                       -- its second half
+  local registers = {}
+  for name in pairs(plan.inputs) do registers[#registers + 1] = name end
+  table.sort(registers)
+  local place = how.inputs
+  self:point(how.base, case.index)
+  self:addi(how.marker, 0, 0)
+  local jump_register = how.jumps_from == 0 and plan.items[#plan.items].regs.rs1
+  local jump_place
+  for _, name in ipairs(registers) do
+    ffi.cast("uint64_t *", plan.bytes + place)[0] = plan.inputs[name]
+    local number = tonumber(name:sub(2))
+    if name:sub(1, 1) == "f" then self:fld(number, how.base, place) else self:ld(number, how.base, place) end
+    if name == "x" .. tostring(jump_register) then jump_place = place end
+    place = place + 8
+  end
+  local words = sequences.words(plan.items)
+  self:csrr(0, 3)                                    -- nothing is fused across it
+  if jump_place then
+    local target = CODE + self.size + 4 * (#words - 1) + how.distance
+    ffi.cast("uint64_t *", plan.bytes + jump_place)[0] = target - plan.items[#plan.items].imm
+  end
+  for _, value in ipairs(words) do self:word(value) end
+  if not how.distance then self:csrr(0, 3) end
+  if how.distance then
+    self:addi(how.marker, how.marker, 1)
+    self:jump(4 + (how.distance - 12) + 4)
+    for _ = 1, how.distance - 12, 2 do self:half(0) end
+    self:addi(how.marker, how.marker, 2)
+  end
+  place = how.outputs
+  for _, item in ipairs(plan.items) do
+    local number = item.dest and item.regs[item.dest]
+    if item.dest then
+      if item.insn.scope.fields[item.dest].regs == "f" then self:fsd(number, how.base, place) else self:sd(number, how.base, place) end
+    end
+    place = place + 8
+  end
+  self:sd(how.marker, how.base, place)
+  return true
+end
+
 -- Running ------------------------------------------------------------------------------------------
 
 -- The code; a last part writes the records to standard output and exits, under Linux. The second result is where that begins.
@@ -425,8 +481,14 @@ function Program:finish()
   self:addi(10, 0, 1)                                -- what blez reaches: exit(1)
   self:addi(17, 0, 94)
   self:word(0x73)
+  for _ = 1, 64 do self:half(1) end                  -- sequences may read so far behind themselves
   local data = {}
-  for i, record in ipairs(self.records) do data[i] = ffi.string(record, RECORD) end
+  for i, record in ipairs(self.records) do
+    if record then
+      local whole = self.records[i + 1] == false
+      data[#data + 1] = ffi.string(record, whole and 2 * RECORD or RECORD)
+    end
+  end
   return table.concat(self.code), table.concat(data), stop
 end
 
@@ -446,25 +508,25 @@ end
 function cases.umbra(code, data, stop, options)
   local clock, control, cpu, mem = require "umbra.clock", require "umbra.control", require "umbra.cpu", require "umbra.mem"
   local memory, timer, buttons = mem.new(), clock.new(), control.new()
-  memory:add_ram { at = CODE, size = math.ceil(#code / 4096) * 4096 }
+  memory:add_rom { at = CODE, size = math.ceil(#code / 4096) * 4096 }
   memory:add_ram { at = DATA, size = math.ceil(#data / 4096) * 4096 }
+  memory:add_rom { at = TRAP, size = 4096 }
   memory:write(CODE, code)
   memory:write(DATA, data)
   local given = { mem = memory, clock = timer, control = buttons, isa = "rv64gc_zba_zbb_zbc_zbs_zicond_zawrs_zicbom_zicboz", reset_pc = CODE }
   for key, value in pairs(options or {}) do given[key] = value end
   local hart = cpu.new(given)
   hart:set_csr("mstatus", 0x6000)
+  hart:set_csr("mtvec", TRAP)
+  hart:stop_at(TRAP)
   hart:stop_at(stop)
   local why = hart:run(#code, 60)
   local out, pc = memory:read(DATA, #data), hart:pc()
-  local counters = hart:counters()
+  local place = ("at 0x%x"):format(tonumber(pc))
+  if pc == TRAP then place = ("trapped at 0x%x, cause %d, 0x%s"):format(hart:csr "mepc", hart:csr "mcause", bit.tohex(hart:csr "mtval")) end
   hart:close()
   memory:close()
-  if why ~= "stop" then
-    local traps = {}
-    for name, count in pairs(counters.exceptions) do traps[#traps + 1] = name .. " " .. count end
-    return nil, ("umbra came back with %s at 0x%x (%s)"):format(why, tonumber(pc), table.concat(traps, ", "))
-  end
+  if why ~= "stop" or pc ~= stop then return nil, ("umbra came back with %s, %s"):format(why, place) end
   return out
 end
 

@@ -1,0 +1,191 @@
+-- cpu: a hart alone: ISA strings, options, registers, runs, counters; the clock and the control beside it.
+-- SPDX-License-Identifier: MIT
+local clock   = require "umbra.clock"
+local control = require "umbra.control"
+local cpu     = require "umbra.cpu"
+local host    = require "umbra.host"
+local mem     = require "umbra.mem"
+local refuses = require "spec.support.refuses"
+
+local BASE = 0x80000000
+
+local function word(value)
+  return string.char(value % 256, math.floor(value / 256) % 256, math.floor(value / 65536) % 256, math.floor(value / 2^24))
+end
+
+local function code(...)
+  local text = {}
+  for i = 1, select("#", ...) do text[i] = word((select(i, ...))) end
+  return table.concat(text)
+end
+
+local ADDI_A0 = 0x00150513                        -- addi a0, a0, 1
+local BACK = 0xffdff06f                           -- j pc - 4
+local WFI = 0x10500073
+local EBREAK = 0x00100073
+
+describe("an ISA string", function()
+  it("names extensions, those implied with it, in canonical order", function()
+    assert.same({ "i" }, cpu.parse_isa "rv64i")
+    assert.same({ "i", "m", "a", "f", "d", "c", "zicsr", "zifencei" }, cpu.parse_isa "rv64gc")
+    assert.same({ "i", "f", "d", "zicsr" }, cpu.parse_isa "RV64ID")
+    assert.same({ "i", "m", "zba", "zbb", "zbs", "sstc" }, cpu.parse_isa "rv64im_sstc_zbs_zbb_zba")
+    assert.same({ "i", "m", "zicsr" }, cpu.parse_isa "rv64imzicsr")
+  end)
+
+  it("is refused when it is none, or names what is not known", function()
+    refuses(function() cpu.parse_isa "rv32i" end, "isa `rv32i`: must begin with rv64, like rv64gc")
+    refuses(function() cpu.parse_isa "arm" end, "isa `arm`: must begin with rv64, like rv64gc")
+    refuses(function() cpu.parse_isa "rv64" end, "isa `rv64`: the base i %(or g%) is missing")
+    refuses(function() cpu.parse_isa "rv64i2p0" end, "isa `rv64i2p0`: must look like rv64gc_zba_zbb")
+    refuses(function() cpu.parse_isa "rv64iv" end, "isa `rv64iv`: unknown extension `v`; known: i, m, a, .*zba, .*")
+    refuses(function() cpu.parse_isa "rv64i_zicnd" end, "isa `rv64i_zicnd`: unknown extension `zicnd`, did you mean `zicond`%?")
+  end)
+
+  it("may name everything there is", function()
+    local all = cpu.extensions()
+    assert.is_true(#all >= 20)
+    local singles, others = {}, {}
+    for _, name in ipairs(all) do
+      local list = #name == 1 and singles or others
+      list[#list + 1] = name
+    end
+    assert.same(all, cpu.parse_isa("rv64" .. table.concat(singles) .. "_" .. table.concat(others, "_")))
+  end)
+end)
+
+describe("a hart", function()
+  local m, c, k, hart
+
+  local function make(options, program)
+    m, c, k = mem.new(), clock.new(), control.new()
+    m:add_ram { at = BASE, size = "64K" }
+    m:write(BASE, program)
+    options.mem, options.clock, options.control, options.reset_pc = m, c, k, BASE
+    hart = cpu.new(options)
+  end
+
+  after_each(function()
+    for _, part in ipairs { hart or false, k or false, c or false, m or false } do
+      if part then part:close() end
+    end
+    m, c, k, hart = nil, nil, nil, nil
+  end)
+
+  it("runs exactly as many instructions as it is given", function()
+    make({}, code(ADDI_A0, BACK))
+    for _, budget in ipairs { 1, 2, 7, 1000, 99991 } do
+      local reason, executed = hart:run(budget)
+      assert.equal("budget", reason)
+      assert.equal(budget, executed)
+    end
+    assert.equal((1 + 2 + 7 + 1000 + 99991 + 1) / 2, hart:reg "a0")
+    assert.equal(1 + 2 + 7 + 1000 + 99991, hart:counters().instructions)
+  end)
+
+  it("runs as long as it is given, also when it does nothing", function()
+    make({}, code(ADDI_A0, BACK))
+    assert.equal("time", (hart:run(nil, 0.02)))
+    assert.is_true(hart:reg "a0" > 1000)
+    hart:close()
+    make({}, code(WFI, BACK))
+    local start, used = host.seconds(), os.clock()
+    local reason = hart:run(nil, 0.1)
+    assert.equal("time", reason)
+    assert.is_true(host.seconds() - start >= 0.09)
+    assert.is_true(os.clock() - used < 0.05)
+    assert.is_true(hart:counters().idle_ns > 5e7)
+  end)
+
+  it("comes back when it is kicked before it runs", function()
+    make({}, code(ADDI_A0, BACK))
+    k:kick()
+    assert.equal("attention", (hart:run(nil, 10)))
+    assert.equal("budget", (hart:run(10)))
+  end)
+
+  it("stops where it is told, and no longer when it is told so", function()
+    make({}, code(ADDI_A0, ADDI_A0, BACK))
+    hart:stop_at(BASE + 4)
+    assert.equal("stop", (hart:run(100)))
+    assert.equal(BASE + 4, hart:pc())
+    assert.equal(1, hart:reg "a0")
+    assert.equal("stop", (hart:run(100)))
+    assert.equal(2, hart:reg "a0")
+    hart:stop_at(BASE + 4, false)
+    assert.equal("budget", (hart:run(100)))
+  end)
+
+  it("counts traps by cause", function()
+    make({}, code(EBREAK))
+    hart:set_csr("mtvec", BASE + 0x100)
+    m:write(BASE + 0x100, code(ADDI_A0, BACK))
+    hart:run(10)
+    assert.same({ breakpoint = 1 }, hart:counters().exceptions)
+    assert.equal(3, hart:csr "mcause")
+    assert.equal(BASE, hart:csr "mepc")
+  end)
+
+  it("has floating-point registers with bits of their own", function()
+    make({ isa = "rv64gc" }, code(ADDI_A0, BACK))
+    hart:set_freg("fa0", 0xffffffff3f800000ULL)
+    assert.is_true(hart:freg "f10" == 0xffffffff3f800000ULL)
+    refuses(function() hart:freg "a0" end, 'unknown floating%-point register "a0"')
+  end)
+
+  it("has the CSRs its options give it", function()
+    make({ isa = "rv64i_zicsr", modes = "m" }, code(ADDI_A0, BACK))
+    assert.equal(0x100, tonumber(hart:csr "misa" % 2^26))         -- i alone
+    refuses(function() hart:csr "satp" end, ".+")
+    hart:close()
+    make({ isa = "rv64gc" }, code(ADDI_A0, BACK))
+    assert.equal(0x14112d, tonumber(hart:csr "misa" % 2^26))      -- a c d f i m s u
+    assert.equal(0, hart:csr "satp")
+  end)
+
+  it("disassembles", function()
+    make({}, code(ADDI_A0, BACK))
+    local text, length = hart:disassemble(ADDI_A0)
+    assert.equal("addi a0, a0, 1", (text:gsub(",%s*", ", "):gsub("%s+", " ")))
+    assert.equal(4, length)
+    assert.is_nil(hart:disassemble(0))
+  end)
+
+  it("starts again after a reset", function()
+    make({}, code(ADDI_A0, BACK))
+    hart:run(10)
+    hart:reset()
+    assert.equal(BASE, hart:pc())
+    assert.equal(0, hart:reg "a0")
+    assert.equal("machine", hart:privilege())
+  end)
+
+  it("refuses options that make no sense", function()
+    m, c, k = mem.new(), clock.new(), control.new()
+    local function new(options)
+      options.mem, options.clock, options.control = m, c, k
+      return cpu.new(options)
+    end
+    refuses(function() new { tlb = { entries = 100 } } end, "`cpu%.tlb%.entries` must be a power of two, not 100")
+    refuses(function() new { pmp = 5 } end, "`cpu%.pmp` must be one of 0, 16, not 5")
+    refuses(function() new { mmu = "sv32" } end, '`cpu%.mmu` must be one of "none", "sv39", "sv48", "sv57", not "sv32"')
+    refuses(function() new { modes = "su" } end, '`cpu%.modes` must be one of "m", "mu", "msu", not "su"')
+    refuses(function() new { harts = 2 } end, "unknown key `cpu%.harts`.*")
+    refuses(function() cpu.new {} end, "missing key `cpu%.mem`")
+  end)
+end)
+
+describe("a clock", function()
+  it("ticks at its rate", function()
+    local c = clock.new { hertz = 1000000 }
+    local from, start = c:now(), host.seconds()
+    repeat until host.seconds() - start > 0.02
+    local ticks = c:now() - from
+    assert.is_true(ticks >= 20000 and ticks < 2000000, tostring(ticks))
+    assert.equal(1000000, c:hertz())
+    c:close()
+    c:close()
+    refuses(function() c:now() end, "this clock is closed")
+    refuses(function() clock.new { hertz = 0 } end, "`clock%.hertz` must be 1 to 1000000000, not 0")
+  end)
+end)

@@ -268,7 +268,8 @@ describe("virtio_blk", function()
 
   it("reads and writes like the file it is, however requests are cut", function()
     local d, device, opened = disk()
-    local twin = ffi.new("char[?]", #content, content)
+    local twin = ffi.new("char[?]", #content)
+    ffi.copy(twin, content, #content)
     for _, features in ipairs { virtio.VERSION_1 + F_FLUSH, ALL + F_FLUSH, virtio.VERSION_1 + virtio.INDIRECT_DESC } do
       d:start(1, 16, features)
       local with_table = features % 2^29 >= 2^28

@@ -132,16 +132,36 @@ local function candidates(block)
   return list
 end
 
--- Follows the hart's choice: at each place the longest sequence in `chosen`.
+local DISPATCH, LINK = 4, 3                            -- COST_DISPATCH, SAVED_LINK of csrc/cpu/riscv/blocks.c
+
+-- What a sequence saves: dispatches, and results handed on in registers.
+local function saving(text, length)
+  local linked = 0
+  for digits in text:gmatch ":(%d*)%." do
+    for _ in digits:gmatch "[1-9]" do linked = linked + 1 end
+  end
+  return (length - 1) * DISPATCH + linked * LINK
+end
+
+-- Follows the hart's choice (fuse in csrc/cpu/riscv/blocks.c): the most is saved, from a block's end to its start.
 local function replay(blocks, chosen)
   local used, dispatches, instructions = {}, 0, 0
   for _, block in ipairs(blocks) do
     local list, n = candidates(block), #block.items
     local weight = n > 0 and block.weight / n or 0
+    local saved, take = { [n + 1] = 0 }, {}
+    for i = n, 1, -1 do
+      saved[i], take[i] = saved[i + 1], 1
+      for length = 3, 2, -1 do
+        local text = list[i][length]
+        local all = text and chosen[text] and saving(text, length) + saved[i + length]
+        if all and all > saved[i] then saved[i], take[i] = all, length end
+      end
+    end
     local i = 1
     while i <= n do
-      local length = list[i][3] and chosen[list[i][3]] and 3 or list[i][2] and chosen[list[i][2]] and 2 or 1
-      if length > 1 then used[list[i][length]] = (used[list[i][length]] or 0) + weight * (length - 1) end
+      local length, text = take[i], list[i][take[i]]
+      if length > 1 then used[text] = (used[text] or 0) + weight * saving(text, length) end
       dispatches, instructions, i = dispatches + weight, instructions + weight * length, i + length
     end
   end
@@ -163,7 +183,7 @@ local function choose(blocks, count)
   for _, block in ipairs(blocks) do
     local list, n = candidates(block), #block.items
     for i = 1, n do
-      for length, text in pairs(list[i]) do scores[text] = (scores[text] or 0) + block.weight / n * (length - 1) end
+      for length, text in pairs(list[i]) do scores[text] = (scores[text] or 0) + block.weight / n * saving(text, length) end
     end
   end
   local order, chosen = ranked(scores), {}

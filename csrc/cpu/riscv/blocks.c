@@ -226,34 +226,65 @@ static uint64_t fusion_links(const Builder *b, const unsigned *at, unsigned item
   return FUSE_LINKS(digits[0], digits[1], digits[2], digits[3]);
 }
 
-static Handler *fused_of(const Builder *b, const unsigned *at, unsigned items)
+static unsigned sources_linked(uint64_t links)
+{
+  return !!(links & 3) + !!(links & 12) + !!(links & 48);
+}
+
+// *linked: sources that the sequence hands on in registers.
+static Handler *fused_of(const Builder *b, const unsigned *at, unsigned items, unsigned *linked)
 {
   uint64_t op[3] = { 0 }, links[3] = { 0 };
   for (unsigned i = 0; i < items; i++) op[i] = b->cold[at[i]].op;
   for (unsigned i = 1; i < items; i++) links[i] = fusion_links(b, at, i);
   Handler *fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1], links[2]));
   if (!fn) fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1] & 63, links[2] & 63));
-  if (!fn && items == 2) fn = tier0_fused(FUSE_KEY(op[0], op[1], 0, 0, 0));
-  return fn;
+  *linked = sources_linked(links[1]) + sources_linked(links[2]);
+  if (fn || items != 2) return fn;
+  *linked = 0;
+  return tier0_fused(FUSE_KEY(op[0], op[1], 0, 0, 0));
 }
 
-// A sequence begins with plain instructions; only its last may jump, and not out of the page.
+// How many instructions from slot i on may be fused, at most 3, with their slots in `at`. A sequence begins with plain
+// instructions; only its last may jump, and not out of the page.
+static unsigned sequence_at(const Builder *b, unsigned i, unsigned *at)
+{
+  unsigned items = 0;
+  for (unsigned j = i; j < b->slots && items < 3; j++) {
+    unsigned op = b->cold[j].op;
+    if (op >= OPS || (riscv_ops[op].flags & OPF_STATE) || b->first[j].fn != tier0_handlers[op]) break;
+    at[items++] = j;
+    if (riscv_ops[op].flags & (OPF_DIRECT | OPF_ENDS)) break;
+  }
+  return items;
+}
+
+// What a handler costs, and what a result that is handed on in a register saves: a store and a load of it that wait for
+// one another cost about as much as a dispatch (docs/perf/2026-11-tier0.md). lua/tools/train_fusion.lua says the same.
+enum { COST_DISPATCH = 4, SAVED_LINK = 3, COST_INSN = 12 };
+
+// Covers the block with the cheapest handlers, from its end to its start.
 static void fuse(Builder *b)
 {
-  unsigned at[3], slots = b->slots;
-  for (unsigned i = 0; i < slots; i += riscv_ops[b->cold[i].op].width) {
-    unsigned items = 0;
-    for (unsigned j = i; j < slots && items < 3;) {
-      unsigned op = b->cold[j].op;
-      if (op >= OPS || (riscv_ops[op].flags & OPF_STATE) || b->first[j].fn != tier0_handlers[op]) break;
-      at[items++] = j;
-      if (riscv_ops[op].flags & (OPF_DIRECT | OPF_ENDS)) break;
-      j += 1;
+  unsigned cost[SCRATCH_SLOTS + 4] = { 0 };            // from this slot to the end
+  Handler *chosen[SCRATCH_SLOTS];
+  for (unsigned i = b->slots; i-- > 0;) {
+    unsigned op = b->cold[i].op, at[3], linked;
+    chosen[i] = NULL;
+    if (op == OP_DATA) continue;
+    cost[i] = COST_INSN + COST_DISPATCH + cost[i + riscv_ops[op].width];
+    unsigned items = sequence_at(b, i, at);
+    for (unsigned n = items; n >= 2; n--) {
+      unsigned last = at[n - 1];
+      Handler *fn = fused_of(b, at, n, &linked);
+      unsigned all = COST_DISPATCH + n * COST_INSN - linked * SAVED_LINK + cost[last + riscv_ops[b->cold[last].op].width];
+      if (!fn || all >= cost[i]) continue;
+      chosen[i] = fn;
+      cost[i] = all;
     }
-    Handler *fn = items == 3 ? fused_of(b, at, 3) : NULL;
-    if (!fn && items >= 2) fn = fused_of(b, at, 2);
-    if (fn) b->first[i].fn = fn;
   }
+  for (unsigned i = 0; i < b->slots; i++)
+    if (chosen[i]) b->first[i].fn = chosen[i];
 }
 
 static BlockHead *finish(Builder *b, uint64_t gpa)

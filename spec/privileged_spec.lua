@@ -1,0 +1,1400 @@
+-- privileged: traps, interrupts, returns, counters, protection and page tables, by programs that run here and under QEMU.
+--
+-- `both` asks QEMU 7.2 for the truth; where it differs from the manual (docs/cpu-deviations.md) the program runs here alone and what
+-- it must note is written beside it.
+-- SPDX-License-Identifier: MIT
+local guest    = require "spec.support.guest"
+local machine  = require "umbra.machine"
+local programs = require "spec.support.programs"
+local random   = require "spec.support.random"
+
+local function both(text, options)
+  local path = guest.build(text)
+  local ours = guest.run(path, options)
+  local found = guest.differences(ours, guest.qemu(path, options))
+  if found then error(path .. ":\n" .. found, 2) end
+  assert.equal("exit", ours.reason)
+  return ours
+end
+
+-- The program's notes, run here, must be these numbers.
+local function notes(expected, text, options)
+  local ours = guest.run(guest.build(text), options)
+  assert.equal("exit", ours.reason)
+  local wanted = {}
+  for i, value in ipairs(expected) do
+    wanted[i] = type(value) == "string" and value or ("%08x%08x"):format(math.floor(value / 2 ^ 32), value % 2 ^ 32)
+  end
+  assert.same(wanted, ours.notes)
+  return ours
+end
+
+local NONE = 0x600d                              -- what `try` notes when there was no trap
+
+-- Maps SPACE of Sv39 by 4 KiB pages at 0x10000000 (leaf entries at TABLES + 0x2000), and all of RAM by 1 GiB at its own address
+-- and at 0x180000000; turns it on. Modes below machine mode may use all of it.
+local PAGING = [[
+        .equ    LEAVES, TABLES + 0x2000
+        .equ    PAGES, 0x10000000
+        .macro  leaf number, page, flags
+        li      t0, LEAVES + 8 * \number
+        li      t1, ((SPACE / 4096 + \page) << 10) | \flags
+        sd      t1, 0(t0)
+        .endm
+        .macro  paging
+        open_memory
+        li      t0, TABLES
+        li      t1, ((TABLES + 0x1000) / 4096 << 10) | 1
+        sd      t1, 0(t0)
+        li      t1, (0x80000000 / 4096 << 10) | 0xcf
+        sd      t1, 16(t0)
+        li      t1, (0x80000000 / 4096 << 10) | 0xcf
+        sd      t1, 48(t0)
+        li      t0, TABLES + 0x1000
+        li      t1, (LEAVES / 4096 << 10) | 1
+        sd      t1, 0x400(t0)
+        li      t0, 8 << 60 | TABLES / 4096
+        csrw    satp, t0
+        sfence.vma
+        .endm
+        # Loads and stores of machine mode go through the page tables as supervisor's.
+        .macro  through_tables
+        li      t0, 3 << 11
+        csrc    mstatus, t0
+        li      t0, 1 << 17 | 1 << 11
+        csrs    mstatus, t0
+        .endm
+        .macro  directly
+        li      t0, 1 << 17
+        csrc    mstatus, t0
+        .endm
+]]
+
+describe("traps", function()
+  it("have the cause, value and place that the manual says, from every mode", function()
+    both [[
+        .equ    HOLE, 0x08000000
+main:   open_memory
+        li      s0, HOLE
+        li      s1, SPACE
+        try     .4byte 0
+        try     .4byte 0xffffffff
+        try     .2byte 0
+        try     ebreak
+        try     ecall
+        try     lb a0, 3(s0)
+        try     ld a0, 0(s0)
+        try     sw a0, 4(s0)
+        try     amoadd.d a0, a0, (s1)
+        try     sc.w a0, a0, (s1)
+        try     jr s0
+        try     csrr a0, 0x5c0
+        try     csrw mhartid, a0
+        .macro  everywhere mode
+        in_mode \mode, wrong1
+        in_mode \mode, wrong2
+        in_mode \mode, wrong3
+        in_mode \mode, wrong4
+        in_mode \mode, wrong5
+        in_mode \mode, wrong6
+        in_mode \mode, wrong7
+        in_mode_at \mode, HOLE
+        .endm
+        everywhere S
+        everywhere U
+        li      t0, 0xb1ff                      # all but the ecall of S
+        csrw    medeleg, t0
+        everywhere S
+        everywhere U
+        li      t0, -1
+        csrw    medeleg, t0
+        note_csr mideleg
+        csrw    medeleg, zero
+        j       finish
+        .balign 4
+wrong1: .4byte  0x0000707b
+wrong2: ebreak
+wrong3: ecall
+wrong4: li      a0, HOLE
+        lhu     a1, 4(a0)
+wrong5: li      a0, HOLE
+        sd      a1, 8(a0)
+wrong6: csrr    a0, mscratch
+wrong7: mret
+]]
+  end)
+
+  it("go to the vector of an interrupt, and to the base for exceptions", function()
+    both [[
+main:   open_memory
+        la      t0, table + 1
+        csrw    stvec, t0
+        la      s2, trap
+        li      t0, 0x222
+        csrw    mideleg, t0
+        li      t0, 1 << 2
+        csrw    medeleg, t0
+        li      t0, 0x222
+        csrw    mie, t0
+        li      t0, 2
+        csrw    mip, t0
+        in_mode U, spin
+        li      t0, 0x20
+        csrw    mip, t0
+        in_mode U, spin
+        li      t0, 0x200
+        csrw    mip, t0
+        in_mode U, spin
+        csrw    mip, zero
+        in_mode U, wrong
+        la      t0, mtable + 1
+        csrw    mtvec, t0
+        csrw    mideleg, zero
+        la      s10, 1f
+        li      t0, 2
+        csrw    mip, t0
+        csrsi   mstatus, 8
+        j       spin
+1:      la      t0, trap
+        csrw    mtvec, t0
+        j       finish
+spin:   j       spin
+wrong:  .4byte  0
+        .balign 256
+table:  j       supervisor_trap
+        j       other
+        j       supervisor_trap
+        j       supervisor_trap
+        j       supervisor_trap
+        j       other2
+        j       supervisor_trap
+        j       supervisor_trap
+        j       supervisor_trap
+        j       other3
+other:  li      t0, 0x1111
+        note    t0
+        j       supervisor_trap
+other2: li      t0, 0x2222
+        note    t0
+        j       supervisor_trap
+other3: li      t0, 0x3333
+        note    t0
+        j       supervisor_trap
+        .balign 256
+mtable: j       trap
+        j       1f
+        j       trap
+1:      li      t0, 0x4444
+        note    t0
+        csrw    mip, zero
+        j       trap
+]]
+  end)
+
+  it("that trap again at once use up a budget and a time, and nothing else", function()
+    local path = guest.build [[
+main:   li      t0, 0x08000000
+        csrw    mtvec, t0
+        ecall
+]]
+    local m = machine.load("machines/bare.lua", { kernel = path })
+    assert.equal("time", (m.hart:run(nil, 0.05)))
+    local before = m:counters()
+    local reason, executed = m.hart:run(200000, 20)
+    assert.same({ "budget", 0 }, { reason, executed })
+    assert.equal(before.instructions, m:counters().instructions)
+    assert.equal(0x08000000, m.hart:pc())
+    m:close()
+  end)
+end)
+
+describe("interrupts", function()
+  -- Each handler notes the cause and switches that interrupt off.
+  local HANDLER = [[
+handler:
+        csrr    t6, mcause
+        bgez    t6, finish
+        note    t6
+        li      t5, 1
+        sll     t5, t5, t6
+        csrc    mie, t5
+        mret
+]]
+  it("are taken in the manual's order of priority", function()
+    notes({ "8000000000000003", "8000000000000007", "8000000000000009", "8000000000000001", "8000000000000005" }, [[
+main:   la      t0, handler
+        csrw    mtvec, t0
+        li      t0, CLINT
+        li      t1, 1
+        sw      t1, 0(t0)
+        li      t0, CLINT + 0x4000
+        sd      zero, 0(t0)
+        li      t0, 0x222
+        csrw    mip, t0
+        li      t0, 0xaaa
+        csrw    mie, t0
+        csrsi   mstatus, 8
+        nop
+        csrci   mstatus, 8
+        j       finish
+        .balign 4
+]] .. HANDLER)
+  end)
+
+  it("of machine mode come before delegated ones, whatever their numbers", function()
+    notes({ "8000000000000005", "8000000000000009", 0, 0x80000000 + 0, 0 }, [[
+main:   open_memory
+        la      t0, handler
+        csrw    mtvec, t0
+        li      t0, 0x202
+        csrw    mideleg, t0
+        li      t0, 0x222
+        csrw    mip, t0
+        csrw    mie, t0
+        csrsi   sstatus, 2
+        la      t0, stop
+        csrw    stvec, t0
+        li      t0, 1 << 11
+        csrs    mstatus, t0
+        li      t0, 2 << 11
+        csrc    mstatus, t0
+        la      t0, spin
+        csrw    mepc, t0
+        mret
+        .balign 4
+spin:   j       spin
+        .balign 4
+stop:   csrr    t6, scause
+        note    t6
+        csrr    t6, stval
+        note    t6
+        csrr    t6, sepc
+        la      t5, spin
+        sub     t6, t6, t5
+        li      t5, 0x80000000
+        add     t6, t6, t5
+        note    t6
+        csrr    t6, sstatus                     # SIE went to SPIE
+        andi    t6, t6, 2
+        note    t6
+        ecall
+        .balign 4
+]] .. HANDLER)
+  end)
+
+  it("need mstatus.SIE only in their own mode, and mie always", function()
+    both [[
+main:   open_memory
+        li      t0, 2
+        csrw    mideleg, t0
+        csrw    mip, t0
+        in_mode U, calls                        # not enabled in mie
+        csrw    mie, t0
+        csrci   sstatus, 2
+        in_mode S, calls                        # SIE is off
+        in_mode U, calls                        # below S it does not count
+        csrsi   sstatus, 2
+        in_mode S, calls
+        csrw    mideleg, zero
+        in_mode S, calls                        # for machine mode now
+        csrw    mip, zero
+        in_mode S, calls
+        j       finish
+calls:  ecall
+]]
+  end)
+
+  it("by stimecmp arrive, wake wfi, and stay until stimecmp moves", function()
+    both [[
+main:   open_memory
+        li      t0, 1 << 63
+        csrs    menvcfg, t0
+        li      t0, 0x20
+        csrw    mideleg, t0
+        csrw    mie, t0
+        li      t0, -1
+        csrw    stimecmp, t0
+        csrr    t0, mip
+        andi    t0, t0, 0x20
+        note    t0
+        csrr    t0, time
+        addi    t0, t0, 1000
+        csrw    stimecmp, t0
+        wfi
+        csrr    t1, time
+        sltu    t0, t1, t0
+        note    t0
+        csrr    t0, mip
+        andi    t0, t0, 0x20
+        note    t0
+        in_mode U, calls
+        li      t0, 0x20
+        csrc    mip, t0                         # it is read-only now
+        csrr    t0, mip
+        andi    t0, t0, 0x20
+        note    t0
+        in_mode S, sets                         # not allowed: mcounteren.TM is 0
+        li      t0, 2
+        csrw    mcounteren, t0
+        in_mode S, sets
+        csrr    t0, mip
+        andi    t0, t0, 0x20
+        note    t0
+        li      t0, 1 << 63
+        csrc    menvcfg, t0
+        in_mode S, sets
+        j       finish
+        .balign 4
+calls:  ecall
+sets:   li      t0, -1
+        csrw    stimecmp, t0
+        ecall
+]]
+  end)
+
+  it("by the CLINT's timer and software bit wake wfi", function()
+    both [[
+main:   li      t0, CLINT
+        li      t1, 0x88
+        csrw    mie, t1
+        li      t2, 0xbff8
+        add     t2, t2, t0
+        ld      t3, 0(t2)
+        addi    t3, t3, 2000
+        li      t4, 0x4000
+        add     t4, t4, t0
+        sd      t3, 0(t4)
+        wfi
+        ld      t5, 0(t2)
+        sltu    t5, t5, t3
+        note    t5
+        csrr    t5, mip
+        note    t5
+        li      t5, -1
+        sd      t5, 0(t4)
+        csrr    t5, mip
+        note    t5
+        li      t1, 1
+        sw      t1, 0(t0)
+        csrr    t5, mip
+        note    t5
+        wfi
+        sw      zero, 0(t0)
+        csrr    t5, mip
+        note    t5
+        j       finish
+]]
+  end)
+
+  it("let wfi sleep until the host's time is up, at no cost in instructions", function()
+    local m = machine.load("machines/bare.lua", { kernel = guest.build "main: li t0, 0x80\n csrw mie, t0\n wfi\n j finish\n" })
+    local result = m:run { timeout = 0.1 }
+    assert.equal("timeout", result.reason)
+    assert.is_true(result.executed < 100)
+    m:close()
+  end)
+end)
+
+describe("returns and what may be forbidden", function()
+  it("mret and sret restore privilege and enables", function()
+    both [[
+main:   open_memory
+        .macro  returning status
+        li      t0, 0x219aa
+        csrc    mstatus, t0
+        li      t0, \status
+        csrs    mstatus, t0
+        la      s10, 9f
+        la      t0, calls
+        csrw    mepc, t0
+        mret
+9:
+        .endm
+        returning 0x0000
+        returning 0x0080
+        returning 0x0800
+        returning 0x0882
+        returning 0x09a0
+        li      t0, 0x1800
+        csrs    mstatus, t0
+        .macro  s_returning status
+        li      t0, 0x122
+        csrc    mstatus, t0
+        li      t0, \status
+        csrs    mstatus, t0
+        in_mode S, goes_back
+        .endm
+        s_returning 0x000
+        s_returning 0x020
+        s_returning 0x120
+        s_returning 0x100
+        la      s10, 1f                         # sret in machine mode
+        la      t0, calls
+        csrw    sepc, t0
+        sret
+1:      j       finish
+goes_back:
+        la      t0, calls
+        csrw    sepc, t0
+        sret
+        .balign 4
+calls:  ecall
+]]
+  end)
+
+  it("mret and sret drop MPRV below machine mode", function()
+    notes({ 0, 0, 0x20000 }, [[
+main:   open_memory
+        .macro  bits
+        csrr    t0, mstatus
+        li      t1, 1 << 17
+        and     t0, t0, t1
+        note    t0
+        .endm
+        la      t0, quiet
+        csrw    mtvec, t0
+        li      t0, 0x20800
+        csrs    mstatus, t0
+        in_mode S, calls
+        bits
+        li      t0, 0x20000
+        csrs    mstatus, t0
+        la      s10, 1f
+        la      t0, calls
+        csrw    sepc, t0
+        sret
+1:      bits
+        li      t0, 0x21800
+        csrs    mstatus, t0
+        la      t0, 1f
+        csrw    mepc, t0
+        li      t1, 1 << 17
+        mret
+1:      csrr    t0, mstatus                     # MPP is user mode now: no store before MPRV is gone
+        csrc    mstatus, t1
+        and     t0, t0, t1
+        note    t0
+        j       finish
+        .balign 4
+quiet:  jr      s10
+        .balign 4
+calls:  ecall
+]])
+  end)
+
+  it("TSR, TVM and TW take away from supervisor mode, and user mode never had it", function()
+    both [[
+main:   open_memory
+        .macro  in_both
+        in_mode S, try1
+        in_mode S, try2
+        in_mode S, try3
+        in_mode S, try4
+        in_mode S, try5
+        in_mode S, try6
+        in_mode U, try1
+        in_mode U, try2
+        in_mode U, try3
+        in_mode U, try6
+        .endm
+        li      t0, 2                           # so that no wfi waits
+        csrw    mie, t0
+        csrw    mip, t0
+        csrw    mideleg, t0
+        in_both
+        li      t0, 1 << 20
+        csrs    mstatus, t0
+        in_both
+        li      t0, 1 << 21
+        csrs    mstatus, t0
+        in_both
+        li      t0, 1 << 22
+        csrs    mstatus, t0
+        in_both
+        try     wfi
+        try     sfence.vma
+        try     csrr a0, satp
+        j       finish
+        .balign 4
+try1:   sfence.vma
+        ecall
+try2:   csrr    a0, satp
+        ecall
+try3:   la      t0, calls
+        csrw    sepc, t0
+        sret
+try4:   csrwi   satp, 0
+        ecall
+try5:   sfence.w.inval
+        sfence.inval.ir
+        ecall
+try6:   wfi
+        ecall
+calls:  ecall
+]]
+  end)
+
+  it("TVM takes sinval.vma away, and user mode has no fence at all", function()
+    local ours = guest.run(guest.build [[
+main:   open_memory
+        in_mode S, 1f
+        li      t0, 1 << 20
+        csrs    mstatus, t0
+        in_mode S, 1f
+        in_mode U, 1f
+        in_mode U, 2f
+        in_mode U, 3f
+        in_mode S, 2f
+        j       finish
+1:      sinval.vma zero, zero
+        ecall
+2:      sfence.w.inval
+3:      sfence.inval.ir
+        ecall
+]])
+    local causes = {}
+    for i = 1, #ours.notes, 4 do causes[#causes + 1] = tonumber(ours.notes[i], 16) end
+    assert.same({ 9, 2, 2, 2, 2, 9 }, causes)
+  end)
+end)
+
+describe("counters", function()
+  it("are given to lower modes bit by bit", function()
+    both [[
+main:   open_memory
+        .macro  look
+        in_mode S, c0
+        in_mode S, c1
+        in_mode S, c2
+        in_mode U, c0
+        in_mode U, c1
+        in_mode U, c2
+        .endm
+        .macro  allow machine, supervisor
+        li      t0, \machine
+        csrw    mcounteren, t0
+        li      t0, \supervisor
+        csrw    scounteren, t0
+        look
+        .endm
+        allow   0, 7
+        allow   7, 0
+        allow   1, 7
+        allow   2, 3
+        allow   4, 6
+        allow   7, 5
+        j       finish
+c0:     csrr    a0, cycle
+        ecall
+c1:     csrr    a0, time
+        ecall
+c2:     csrr    a0, instret
+        ecall
+]]
+  end)
+
+  it("count every instruction once, stop where mcountinhibit says, and take what is written", function()
+    notes({ 0, 100, 3, 0, 1005, 1005, 1000, 0, "ffffffffffffffff", 1 }, [[
+main:   csrwi   minstret, 0
+        csrr    a0, minstret
+        note    a0
+        li      t0, 100
+        csrw    mcycle, t0
+        csrr    a0, mcycle
+        note    a0
+        csrr    a0, instret
+        nop
+        nop
+        csrr    a1, instret
+        sub     a1, a1, a0
+        note    a1
+        csrr    a0, instret                     # a trap is not retired, neither is what trapped
+        la      s10, 1f
+        la      t0, silent
+        csrw    mtvec, t0
+        ecall
+        .balign 4
+silent: csrr    a1, instret
+        sub     a1, a1, a0
+        addi    a1, a1, -4 - 2
+        jr      s10
+1:      snez    a1, a1
+        note    a1
+        li      t0, 1005
+        li      t1, 4
+        csrw    mcountinhibit, t1
+        csrw    minstret, t0
+        nop
+        csrr    a0, minstret
+        note    a0
+        csrr    a0, instret
+        note    a0
+        li      t0, 1000
+        csrw    minstret, t0
+        csrw    mcountinhibit, zero
+        csrr    a0, minstret
+        andi    a0, a0, -8
+        note    a0
+        csrr    a0, mhpmcounter3
+        note    a0
+        li      t0, -1
+        csrw    minstret, t0
+        csrr    a0, minstret
+        note    a0
+        csrr    a0, minstret                    # over the edge: note took two, and this
+        slti    a0, a0, 4
+        note    a0
+        j       finish
+]])
+  end)
+end)
+
+describe("physical memory protection", function()
+  it("holds machine mode to a locked entry, whose registers stay", function()
+    both [[
+        .equ    HERE, SPACE + 0x1000
+main:   li      s0, SPACE
+        li      t0, HERE >> 2
+        csrw    pmpaddr2, t0
+        li      t0, (HERE + 0x1000) >> 2
+        csrw    pmpaddr3, t0
+        li      t0, SPACE >> 2
+        csrw    pmpaddr5, t0
+        li      t0, 0x91 << 40 | 0x89 << 24     # 3: TOR, locked, read; 5: NA4, locked, read
+        csrw    pmpcfg0, t0
+        note_csr pmpcfg0
+        li      t0, -1
+        csrw    pmpcfg0, zero
+        note_csr pmpcfg0
+        csrw    pmpaddr2, zero                  # the base of a locked TOR
+        note_csr pmpaddr2
+        csrw    pmpaddr3, zero
+        note_csr pmpaddr3
+        csrw    pmpaddr5, zero
+        note_csr pmpaddr5
+        csrw    pmpaddr4, zero
+        note_csr pmpaddr4
+        li      s1, HERE
+        try     ld a0, 0(s1)
+        try     sd a0, 0(s1)
+        try     jr s1
+        try     ld a0, -8(s1)
+        try     sd a0, -8(s1)
+        try     lw a0, 0(s0)
+        try     sw a0, 0(s0)
+        try     ld a0, 0(s0)                    # half of it matches
+        try     ld a0, 8(s0)
+        li      s2, 0x1000
+        add     s2, s1, s2
+        try     sd a0, 0(s2)
+        try     sd a0, -8(s2)
+        try     lw a0, -4(s2)
+        try     sb a0, -1(s2)
+        j       finish
+]]
+  end)
+
+  it("forbids fetches within a page too, for each half of an instruction", function()
+    local ours = guest.run(guest.build [[
+        .macro  code at
+        li      t0, \at
+        li      t1, 0x0001000100000073          # ecall; c.nop; c.nop
+        sd      t1, 0(t0)
+        .endm
+main:   code    SPACE
+        code    SPACE + 8
+        code    SPACE + 16
+        fence.i
+        li      t0, (SPACE + 8) >> 2
+        csrw    pmpaddr0, t0
+        li      t0, 0x0c                        # TOR up to there: execute only
+        csrw    pmpcfg0, t0
+        in_mode_at S, SPACE
+        in_mode_at U, SPACE
+        in_mode_at S, SPACE + 8
+        in_mode_at S, SPACE + 16
+        in_mode_at S, SPACE + 4                 # c.nop; c.nop; forbidden
+        li      t0, SPACE + 6
+        li      t1, 0x00000013                  # a nop whose second half is forbidden
+        sh      t1, 0(t0)
+        fence.i
+        in_mode_at S, SPACE + 6
+        csrw    pmpcfg0, zero
+        in_mode_at S, SPACE
+        open_memory
+        in_mode_at S, SPACE + 16                # allowed now, and no longer known as forbidden
+        li      t0, (SPACE + 4096) >> 2
+        csrw    pmpaddr0, t0
+        li      t0, (SPACE + 4100) >> 2
+        csrw    pmpaddr1, t0
+        li      t0, 0x0f | 0x09 << 8
+        csrw    pmpcfg0, t0                     # an instruction across two pages, one forbidden
+        li      s0, SPACE + 4094
+        li      t0, 0x00000013
+        sw      t0, 0(s0)
+        fence.i
+        in_mode_at S, SPACE + 4094
+        j       finish
+]])
+    local seen = {}
+    for i = 1, #ours.notes, 4 do
+      for k = 0, 2 do seen[#seen + 1] = tonumber(ours.notes[i + k], 16) end
+    end
+    local at = 0x80400000
+    assert.same({ 9, 0, at, 8, 0, at, 1, at + 8, at + 8, 1, at + 16, at + 16, 1, at + 8, at + 8, 1, at + 8, at + 6, 1, at, at,
+      9, 0, at + 16, 1, at + 4096, at + 4094 }, seen)
+  end)
+end)
+
+describe("page tables", function()
+  it("fault without A, and without D on a store, unless menvcfg.ADUE lets hardware set them", function()
+    local text = PAGING .. [[
+main:   paging
+        leaf    0, 0, 0x0f                      # no A
+        leaf    1, 1, 0x4f                      # no D
+        leaf    2, 2, 0x8f                      # D alone
+        through_tables
+        li      s0, PAGES
+        li      s1, PAGES + 0x1000
+        li      s2, PAGES + 0x2000
+        try     lw a0, 0(s0)
+        through_tables
+        try     lw a0, 8(s1)
+        try     sw a0, 8(s1)
+        through_tables
+        try     lw a0, 0(s2)
+        directly
+        li      t0, LEAVES
+        ld      t1, 0(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        ld      t1, 8(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        li      t1, 1 << 61
+        csrs    menvcfg, t1
+        csrr    t1, menvcfg
+        srli    t1, t1, 61
+        note    t1
+        through_tables
+        try     lw a0, 0(s0)
+        directly
+        li      t0, LEAVES
+        ld      t1, 0(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        through_tables
+        try     sw a0, 0(s0)
+        try     sw a0, 8(s1)
+        try     sw a0, 8(s2)
+        directly
+        li      t0, LEAVES
+        ld      t1, 0(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        ld      t1, 8(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        ld      t1, 16(t0)
+        andi    t1, t1, 0xff
+        note    t1
+        j       finish
+]]
+    local ours = guest.run(guest.build(text))
+    local seen = {}
+    for _, note in ipairs(ours.notes) do seen[#seen + 1] = tonumber(note, 16) end
+    -- Of a trap: cause, value, place, status. Places are not repeated here.
+    local i = 0
+    local function trap(cause, value)
+      assert.same({ cause, value }, { seen[i + 1], seen[i + 2] })
+      i = i + 4
+    end
+    local function is(...)
+      for _, value in ipairs { ... } do
+        i = i + 1
+        assert.equal(value, seen[i], "note " .. i)
+      end
+    end
+    trap(13, 0x10000000)
+    is(NONE)
+    trap(15, 0x10001008)
+    trap(13, 0x10002000)
+    is(0x0f, 0x4f, 1, NONE, 0x4f, NONE, NONE, NONE, 0xcf, 0xcf, 0xcf)
+    assert.equal(#seen, i)
+  end)
+
+  it("fault on every reserved bit and encoding", function()
+    local lines = { PAGING, "main: paging\n" }
+    local bits = { 54, 55, 56, 57, 58, 59, 60, 61, 62, 63 }
+    for _, n in ipairs(bits) do
+      lines[#lines + 1] = ("        leaf 0, 0, 0xcf | 1 << %d\n        sfence.vma\n        through_tables\n"):format(n)
+      lines[#lines + 1] = "        li s0, PAGES\n        try lw a0, 0(s0)\n        directly\n"
+    end
+    lines[#lines + 1] = [[
+        li      t1, 1 << 62
+        csrs    menvcfg, t1
+        .macro  look flags
+        leaf    0, 0, \flags
+        sfence.vma
+        through_tables
+        li      s0, PAGES
+        try     lw a0, 0(s0)
+        directly
+        .endm
+        look    0xcf | 1 << 61
+        look    0xcf | 2 << 61
+        look    0xcf | 3 << 61
+        look    0xc5
+        look    0xcd
+        look    0xce
+        li      t0, TABLES + 0x1000
+        li      t1, (LEAVES / 4096 << 10) | 1 | 1 << 61
+        sd      t1, 0x400(t0)
+        look    0xcf
+        j       finish
+]]
+    local ours = guest.run(guest.build(table.concat(lines)))
+    local i, causes = 1, {}
+    while ours.notes[i] do
+      local cause = tonumber(ours.notes[i], 16)
+      causes[#causes + 1] = cause
+      i = i + (cause == NONE and 1 or 4)
+    end
+    local F = 13
+    assert.same({ F, F, F, F, F, F, F, F, F, F, NONE, NONE, F, F, F, F, F }, causes)
+  end)
+
+  it("are walked with the checks that the PMP makes of supervisor mode", function()
+    local ours = guest.run(guest.build(PAGING .. [[
+main:   paging
+        leaf    0, 0, 0xcf
+        li      t0, (LEAVES >> 2) | 0x1ff
+        csrw    pmpaddr0, t0
+        li      t0, (1 << 53) - 1
+        csrw    pmpaddr1, t0
+        li      t0, 0x1f18
+        csrw    pmpcfg0, t0
+        sfence.vma
+        through_tables
+        li      s0, PAGES + 0x123
+        try     lb a0, 0(s0)
+        through_tables
+        try     sb a0, 0(s0)
+        directly
+        j       finish
+]]))
+    assert.same({ "0000000000000005", "0000000010000123" }, { ours.notes[1], ours.notes[2] })
+    assert.same({ "0000000000000007", "0000000010000123" }, { ours.notes[5], ours.notes[6] })
+  end)
+
+  it("of more levels than the machine has cannot be chosen", function()
+    notes({ "8000000000000001", "8000000000000001", 0 }, [[
+main:   li      t0, 8 << 60 | 1
+        csrw    satp, t0
+        li      t0, 9 << 60 | 2
+        csrw    satp, t0
+        note_csr satp
+        li      t0, 10 << 60 | 2
+        csrw    satp, t0
+        note_csr satp
+        csrw    satp, zero
+        note_csr satp
+        j       finish
+]], { mmu = "sv39" })
+  end)
+
+  it("are seen anew after sfence.vma and sinval.vma, by address and by ASID, in small and large pages", function()
+    both(PAGING .. [[
+        .macro  see
+        through_tables
+        li      s0, PAGES + 0x10
+        ld      a0, 0(s0)
+        directly
+        note    a0
+        .endm
+main:   li      t0, SPACE + 0x10
+        li      t1, 0x1111
+        sd      t1, 0(t0)
+        li      t2, 0x1000
+        add     t0, t0, t2
+        li      t1, 0x2222
+        sd      t1, 0(t0)
+        li      t2, 0x200000 - 0x1000
+        add     t0, t0, t2
+        li      t1, 0x3333
+        sd      t1, 0(t0)
+        paging
+        leaf    0, 0, 0xcf
+        see
+        leaf    0, 1, 0xcf
+        li      t0, PAGES + 0xff8
+        sfence.vma t0, zero
+        see
+        leaf    0, 0, 0xcf
+        sfence.vma zero, zero
+        see
+        leaf    0, 1, 0xcf
+        li      t0, PAGES
+        sfence.w.inval
+        sinval.vma t0, zero
+        sfence.inval.ir
+        see
+        leaf    0, 0, 0xcf
+        li      t0, PAGES
+        sfence.vma t0, zero
+        see
+        li      t0, TABLES + 0x1000             # a 2 MiB page instead
+        li      t1, ((SPACE + 0x200000) / 4096 << 10) | 0xcf
+        sd      t1, 0x400(t0)
+        li      t0, PAGES + 0x1ff000
+        sfence.vma zero, zero
+        see
+        li      t0, TABLES + 0x1000
+        li      t1, (SPACE / 4096 << 10) | 0xcf
+        sd      t1, 0x400(t0)
+        li      t0, PAGES + 0x1ff000            # another address of the same leaf
+        sfence.vma t0, zero
+        see
+        li      t0, 8 << 60 | 7 << 44 | TABLES / 4096
+        csrw    satp, t0
+        sfence.vma
+        see
+        li      t0, TABLES + 0x1000
+        li      t1, ((SPACE + 0x200000) / 4096 << 10) | 0xcf
+        sd      t1, 0x400(t0)
+        li      t0, 7
+        sfence.vma zero, t0
+        see
+        j       finish
+]])
+  end)
+
+  it("apply to both parts of what crosses a page, and nothing is half stored", function()
+    both(PAGING .. [[
+main:   paging
+        leaf    0, 0, 0xcf
+        leaf    1, 3, 0xcf
+        leaf    2, 1, 0xc3                      # read only
+        through_tables
+        li      s0, PAGES + 0x1000
+        li      a1, 0x1122334455667788
+        try     sd a1, -3(s0)
+        try     ld a0, -3(s0)
+        note    a0
+        try     lw a0, -1(s0)
+        note    a0
+        li      s0, PAGES + 0x2000
+        li      a1, -1
+        try     sd a1, -5(s0)                   # the second part is refused
+        through_tables
+        try     ld a0, -8(s0)
+        note    a0
+        try     ld a0, -5(s0)
+        note    a0
+        li      s0, PAGES + 0x3000
+        try     lhu a0, -1(s0)
+        through_tables
+        try     sw a0, -2(s0)
+        through_tables
+        li      s0, PAGES
+        try     ld a0, -2(s0)
+        directly
+        j       finish
+]])
+  end)
+end)
+
+describe("code", function()
+  it("that is stored runs after fence.i: in this block, in another, where no instruction was, by another mapping", function()
+    both(PAGING .. [[
+        .macro  patch at, word
+        la      t0, \at
+        li      t1, \word
+        sw      t1, 0(t0)
+        .endm
+        .option norvc
+main:   li      a0, 0
+        patch   1f, 0x00150513                  # addi a0, a0, 1
+        fence.i
+1:      nop
+        note    a0
+        li      s0, 3                           # the loop rewrites itself
+2:      addi    a0, a0, 16
+        note    a0
+        patch   2b, 0x10050513                  # addi a0, a0, 256
+        fence.i
+        addi    s0, s0, -1
+        bnez    s0, 2b
+        try     .4byte 0                        # no instruction first, then one
+        la      t0, 3f
+        jalr    ra, t0
+        note    a0
+        la      s10, 4f
+        la      t0, 5f
+        jr      t0                              # traps
+4:      patch   5f, 0x00008067                  # ret
+        fence.i
+        la      t0, 5f
+        jalr    ra, t0
+        note    ra
+        la      s10, 6f
+        jal     ra, 7f                          # the second half is what makes it none
+6:      la      t0, 7f
+        li      t1, 0x00a5                      # add a0, a0, a0
+        sh      t1, 2(t0)
+        fence.i
+        jal     ra, 7f
+        note    a0
+        j       more
+3:      addi    a0, a0, 5
+        ret
+        .balign 64
+5:      .4byte  0
+        .balign 64
+7:      .4byte  0xffff0533
+        ret
+        .balign 4
+more:   paging
+        li      t0, SPACE                       # 12: in S at PAGES, stored to through the identity map
+        li      t1, 0x00700513                  # li a0, 7
+        sw      t1, 0(t0)
+        li      t1, 0x00000073
+        sw      t1, 4(t0)
+        leaf    0, 0, 0xcb
+        leaf    1, 0, 0xcf
+        sfence.vma
+        in_mode_at S, PAGES
+        note    a0
+        li      t0, SPACE
+        li      t1, 0x00900513
+        sw      t1, 0(t0)
+        fence.i
+        in_mode_at S, PAGES
+        note    a0
+        in_mode_at S, PAGES + 0x1000
+        note    a0
+        la      s1, stores                      # S stores to the page it runs in, by another address of it
+        li      t0, SPACE + 0x100
+        la      t2, stores_end
+        sub     t2, t2, s1
+        add     t2, t2, t0
+8:      lw      t1, 0(s1)
+        sw      t1, 0(t0)
+        addi    s1, s1, 4
+        addi    t0, t0, 4
+        bltu    t0, t2, 8b
+        fence.i
+        in_mode_at S, PAGES + 0x100
+        note    a0
+        leaf    0, 1, 0xcb                      # the mapping changes under the code
+        sfence.vma
+        li      t0, SPACE + 0x1000
+        li      t1, 0x00b00513
+        sw      t1, 0(t0)
+        li      t1, 0x00000073
+        sw      t1, 4(t0)
+        fence.i
+        in_mode_at S, PAGES
+        note    a0
+        j       finish
+stores: li      a0, 1
+        li      t0, PAGES + 0x1100
+        lui     t1, 0x2150
+        addi    t1, t1, 0x513                   # addi a0, a0, 33
+        sw      t1, 28(t0)                      # the nop, seven words on
+        fence.i
+stores_here:
+        nop
+        ecall
+stores_end:
+]])
+  end)
+
+  it("across two pages faults with the address of the second, and sees changes of either", function()
+    both(PAGING .. [[
+        .equ    EDGE, SPACE + 0xffe
+main:   paging
+        leaf    0, 0, 0xcf
+        li      t0, EDGE
+        li      t1, 0x0513
+        sh      t1, 0(t0)
+        li      t1, 0x0070
+        sh      t1, 2(t0)                       # li a0, 7
+        li      t1, 0x00000073
+        sw      t1, 4(t0)
+        li      a0, 0
+        in_mode_at S, PAGES + 0xffe                # no second page
+        note    a0
+        leaf    1, 1, 0xcf
+        sfence.vma
+        in_mode_at S, PAGES + 0xffe
+        note    a0
+        li      t0, EDGE
+        li      t1, 0x0090
+        sh      t1, 2(t0)
+        fence.i
+        in_mode_at S, PAGES + 0xffe
+        note    a0
+        li      t0, SPACE + 0x2000
+        li      t1, 0x00b0
+        sh      t1, 0(t0)
+        li      t1, 0x0073
+        sh      t1, 2(t0)
+        sh      zero, 4(t0)
+        leaf    1, 2, 0xcf
+        sfence.vma
+        in_mode_at S, PAGES + 0xffe
+        note    a0
+        leaf    1, 2, 0xc7                      # may not be executed
+        sfence.vma
+        in_mode_at S, PAGES + 0xffe
+        leaf    1, 2, 0xdf                      # belongs to user mode
+        sfence.vma
+        in_mode_at S, PAGES + 0xffe
+        leaf    1, 2, 0xcf
+        leaf    0, 0, 0xdf
+        sfence.vma
+        in_mode_at U, PAGES + 0xffe
+        in_mode_at S, PAGES + 0xffe
+        j       finish
+]])
+  end)
+
+  it("jumps to nowhere in every way and traps there, the jump itself being done", function()
+    both(PAGING .. [[
+main:   paging
+        li      s0, 0x08000000
+        li      s1, 0x0800000000000000
+        li      s2, -2
+        .macro  jump to
+        la      s10, 9f
+        li      ra, 0
+        jalr    ra, \to
+9:      la      t0, 9b
+        sub     ra, ra, t0
+        note    ra
+        .endm
+        jump    s0
+        jump    s1
+        jump    s2
+        in_mode_at S, 0x1000000
+        in_mode_at S, 0x100000000
+        in_mode_at U, 0x80000000
+        li      t0, 0x1fffffffc
+        csrw    mepc, t0
+        la      s10, 1f
+        mret
+1:      li      t0, -1 << 40
+        csrw    mepc, t0
+        li      t1, 1 << 11
+        csrs    mstatus, t1
+        la      s10, 1f
+        mret
+1:      j       finish
+]])
+  end)
+
+  it("without C a jump to half a word traps at the jump, its link unwritten", function()
+    local text = [[
+        .option norvc
+main:   li      ra, 77
+        la      s0, target + 2
+        la      s10, 1f
+j1:     jalr    ra, s0
+1:      note    ra
+        la      s10, 2f
+        li      t0, 0x0020_0000
+j2:     .4byte  0x002000ef                      # jal ra, .+2
+2:      note    ra
+        la      s10, 3f
+j3:     .4byte  0x00000163                      # beq zero, zero, .+2
+3:      la      s10, 4f
+j4:     .4byte  0x00001163                      # bne zero, zero, .+2
+4:      la      t0, j1
+        note    t0
+        la      t0, j2
+        note    t0
+        la      t0, j3
+        note    t0
+        la      t0, target + 2
+        note    t0
+        j       finish
+        .balign 4
+target: nop
+]]
+    text = text:gsub("0x0020_0000", "0")
+    -- The prelude is assembled with C; only what it shares with this program runs here.
+    local path = guest.build(text, "rv64g_zicsr_zifencei")
+    local n = guest.run(path, { isa = "rv64g_sstc" }).notes
+    local j1, j2, j3, target = n[#n - 3], n[#n - 2], n[#n - 1], n[#n]
+    local zero, link = ("0"):rep(16), "000000000000004d"
+    assert.same({ zero, target, j1, link }, { n[1], n[2], n[3], n[5] })
+    assert.same({ zero, j2, link }, { n[6], n[8], n[10] })
+    assert.same({ zero, j3 }, { n[11], n[13] })
+    assert.equal(18, #n)
+  end)
+end)
+
+describe("loads and stores", function()
+  local MISALIGNED = [[
+main:   li      s0, SPACE + 1
+        li      a1, 0x8877665544332211
+        try     sd a1, 0(s0)
+        try     ld a0, 0(s0)
+        try     lh a0, 2(s0)
+        try     sw a1, 5(s0)
+        li      s1, SPACE
+        ld      a0, 0(s1)
+        note    a0
+        ld      a0, 8(s1)
+        note    a0
+        j       finish
+]]
+  it("that are misaligned are done in RAM", function() both(MISALIGNED) end)
+
+  it("that are misaligned trap where the machine says so", function()
+    local n = guest.run(guest.build(MISALIGNED), { misaligned = "trap" }).notes
+    local causes = {}
+    for i = 1, 16, 4 do causes[#causes + 1] = { tonumber(n[i], 16), tonumber(n[i + 1], 16) } end
+    assert.same({ { 6, 0x80400001 }, { 4, 0x80400001 }, { 4, 0x80400003 }, { 6, 0x80400006 } }, causes)
+    assert.equal(("0"):rep(16), n[17])
+  end)
+
+  it("reserve and condition: sc fails without its lr, elsewhere, twice, and after a change", function()
+    both [[
+main:   li      s0, SPACE
+        li      s1, SPACE + 64
+        li      a1, 5
+        sd      a1, 0(s0)
+        li      a0, 9
+        sc.d    a0, a1, (s0)
+        note    a0
+        lr.d    a2, (s0)
+        addi    a2, a2, 1
+        sc.d    a0, a2, (s0)
+        note    a0
+        sc.d    a0, a2, (s0)
+        note    a0
+        ld      a0, 0(s0)
+        note    a0
+        lr.w    a2, (s0)
+        sc.w    a0, a2, (s1)
+        note    a0
+        lr.w    a2, (s0)
+        sw      s0, 0(s0)
+        sc.w    a0, a2, (s0)
+        note    a0
+        lw      a0, 0(s0)
+        note    a0
+        lr.w    zero, (s1)
+        sc.w    zero, s1, (s1)
+        lwu     a0, 0(s1)
+        note    a0
+        j       finish
+]]
+  end)
+end)
+
+describe("running", function()
+  -- Traps, device accesses, self-made code, jumps across pages: what may lose or invent an instruction.
+  local BUSY = PAGING .. [[
+main:   paging
+        li      s0, 40
+        li      s2, CLINT
+        csrwi   minstret, 0
+1:      la      s10, 2f
+        ecall
+2:      lw      t0, 0(s2)
+        la      t0, 3f
+        li      t1, 0x00150513
+        sw      t1, 0(t0)
+        fence.i
+        .balign 4
+3:      .4byte  0x00000013
+        li      t0, SPACE + 0xffe
+        li      t1, 0x00150513
+        sh      t1, 0(t0)
+        srli    t1, t1, 16
+        sh      t1, 2(t0)
+        li      t1, 0x8082
+        sh      t1, 4(t0)
+        fence.i
+        jalr    ra, t0
+        la      s10, 4f
+        .4byte  0x00007053                      # fadd.s, with FS off
+4:
+        addi    s0, s0, -1
+        bnez    s0, 1b
+        csrr    t0, minstret
+        note    t0
+        note    a0
+        j       finish
+]]
+  local function spent(budget_of)
+    local m = machine.load("machines/bare.lua", { kernel = guest.build(BUSY), isa = guest.ISA })
+    local total, runs = 0, 0
+    repeat
+      local budget = budget_of()
+      local result = m:run { instructions = budget, timeout = 10 }
+      total, runs = total + result.executed, runs + 1
+      if result.reason == "instructions" then assert.equal(budget, result.executed) end
+    until result.reason ~= "instructions"
+    local n, counters = m.hart:reg "s11", m.hart:counters()
+    local notes_ = m.mem:read(0x80100000, n - 0x80100000)
+    m:close()
+    return { notes = notes_, total = total, counted = counters.instructions }, runs
+  end
+
+  it("retires exactly its budget, and the same instructions however it is cut", function()
+    local whole = spent(function() return 1e9 end)
+    assert.equal(whole.total, whole.counted)
+    local next_ = random.new(random.seed(5))
+    for _, most in ipairs { 1, 3, 17, 200 } do
+      local cut, runs = spent(function() return 1 + next_(most) end)
+      assert.is_true(runs > 10)
+      assert.same(whole, cut)
+    end
+  end)
+
+  it("stops before an address wherever it lies in a block, and goes on from there", function()
+    local m = machine.load("machines/bare.lua", { kernel = guest.build [[
+main:   li      a0, 0
+1:      addi    a0, a0, 1
+        addi    a1, a0, 1
+        li      t0, 100
+        bne     a0, t0, 1b
+        j       finish
+]] })
+    local pc
+    repeat pc = m.hart:pc() m:run { instructions = 1, timeout = 1 } until m.hart:reg "a1" == 2
+    for i = 2, 50 do
+      local result = m:run { until_pc = pc, timeout = 5 }
+      assert.same({ "pc", pc }, { result.reason, result.pc })
+      assert.same({ i, i }, { m.hart:reg "a0", m.hart:reg "a1" })
+    end
+    assert.equal("exit", m:run { timeout = 5 }.reason)
+    m:close()
+  end)
+end)
+
+describe("at random, as QEMU", function()
+  -- One program is 40 CSR accesses, or 20 accesses through page tables or under protection.
+  local long = random.soak() and 40 or 1
+  local function compare(kind, batches, count, first)
+    for batch = 1, batches * long do
+      local seed = random.seed(1000) + batch
+      local text = programs[kind](random.new(seed), count, 40)
+      local path = guest.build(text)
+      local ours, theirs = guest.run(path), guest.qemu(path)
+      if first then programs.correct(theirs.notes, text, first) end
+      local found = guest.differences(ours, theirs, function(i) return first and ("case %d"):format((i - 1) / 7) or "" end)
+      if found then error(("seed %d, %s:\n%s"):format(seed, path, found)) end
+      assert.is_true(#ours.notes > 100)
+      os.remove(path)
+    end
+  end
+
+  it("CSRs hold what may be written and trap where they must", function() compare("csrs", 4, 25) end)
+  it("page tables give and forbid the same accesses", function() compare("pages", 3, 1000, 1) end)
+  it("protection gives and forbids the same accesses", function() compare("pmp", 3, 1000, 2) end)
+end)

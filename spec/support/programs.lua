@@ -254,7 +254,7 @@ local function pmp_case(random)
   local mode, access = ({ 0, 1, 3 })[random(3) + 1], random(13)
   if access == 12 and mode == 3 then mode = 1 end
   local at = u64(SPACE - 4096) + 8 * random(3 * 512)
-  if random(4) == 0 and access < 8 and bit.band(at, u64(4095)) ~= 4088 then at = at + random(8) end
+  if random(4) == 0 and access < 7 and access ~= 3 and bit.band(at, u64(4095)) ~= 4088 then at = at + random(8) end
   if access == 12 then at = bit.band(at, bit.bnot(u64(3))) end
   for _, w in ipairs { u64(mode), u64(random(2)), u64(access), at, random() } do words[#words + 1] = w end
   return words

@@ -114,24 +114,6 @@ local function links(items, first, last)
   return table.concat(words, " ")
 end
 
--- Sequences that may be fused begin with plain instructions; the last may jump within the page.
-local function candidates(block)
-  if block.candidates then return block.candidates end
-  local items, list = block.items, {}
-  for i = 1, #items do
-    list[i] = {}
-    for length = 2, 3 do
-      local fine = i + length - 1 <= #items
-      for j = i, i + length - 1 do
-        if fine and (items[j].row.kind == "state" or items[j].far or j < i + length - 1 and items[j].row.kind ~= "plain") then fine = false end
-      end
-      if fine then list[i][length] = links(items, i, i + length - 1) end
-    end
-  end
-  block.candidates = list
-  return list
-end
-
 local DISPATCH, LINK = 4, 3                            -- COST_DISPATCH, SAVED_LINK of csrc/cpu/riscv/blocks.c
 
 -- What a sequence saves: dispatches, and results handed on in registers.
@@ -143,6 +125,37 @@ local function saving(text, length)
   return (length - 1) * DISPATCH + linked * LINK
 end
 
+local function add_option(options, text, length)
+  for _, option in ipairs(options) do
+    if option.text == text then return end
+  end
+  options[#options + 1] = { text = text, length = length, saving = saving(text, length) }
+end
+
+-- The handlers that may serve at a place, as fused_of in csrc/cpu/riscv/blocks.c tries them: links and overwriting as they
+-- are, links alone, and for pairs neither. A sequence begins with plain instructions; its last may jump within the page.
+local function candidates(block)
+  if block.candidates then return block.candidates end
+  local items, list = block.items, {}
+  for i = 1, #items do
+    list[i] = {}
+    for length = 3, 2, -1 do
+      local fine = i + length - 1 <= #items
+      for j = i, i + length - 1 do
+        if fine and (items[j].row.kind == "state" or items[j].far or j < i + length - 1 and items[j].row.kind ~= "plain") then fine = false end
+      end
+      if fine then
+        local text = links(items, i, i + length - 1)
+        add_option(list[i], text, length)
+        add_option(list[i], (text:gsub("%.%d", ".0")), length)
+        if length == 2 then add_option(list[i], (text:gsub(":(%d*)%.%d", function(digits) return ":" .. ("0"):rep(#digits) .. ".0" end)), 2) end
+      end
+    end
+  end
+  block.candidates = list
+  return list
+end
+
 -- Follows the hart's choice (fuse in csrc/cpu/riscv/blocks.c): the most is saved, from a block's end to its start.
 local function replay(blocks, chosen)
   local used, dispatches, instructions = {}, 0, 0
@@ -151,17 +164,17 @@ local function replay(blocks, chosen)
     local weight = n > 0 and block.weight / n or 0
     local saved, take = { [n + 1] = 0 }, {}
     for i = n, 1, -1 do
-      saved[i], take[i] = saved[i + 1], 1
-      for length = 3, 2, -1 do
-        local text = list[i][length]
-        local all = text and chosen[text] and saving(text, length) + saved[i + length]
-        if all and all > saved[i] then saved[i], take[i] = all, length end
+      saved[i] = saved[i + 1]
+      for _, option in ipairs(list[i]) do
+        local all = chosen[option.text] and option.saving + saved[i + option.length]
+        if all and all > saved[i] then saved[i], take[i] = all, option end
       end
     end
     local i = 1
     while i <= n do
-      local length, text = take[i], list[i][take[i]]
-      if length > 1 then used[text] = (used[text] or 0) + weight * saving(text, length) end
+      local option = take[i]
+      local length = option and option.length or 1
+      if option then used[option.text] = (used[option.text] or 0) + weight * option.saving end
       dispatches, instructions, i = dispatches + weight, instructions + weight * length, i + length
     end
   end
@@ -181,9 +194,9 @@ end
 local function choose(blocks, count)
   local scores = {}
   for _, block in ipairs(blocks) do
-    local list, n = candidates(block), #block.items
-    for i = 1, n do
-      for length, text in pairs(list[i]) do scores[text] = (scores[text] or 0) + block.weight / n * saving(text, length) end
+    local n = #block.items
+    for _, options in ipairs(candidates(block)) do
+      for _, option in ipairs(options) do scores[option.text] = (scores[option.text] or 0) + block.weight / n * option.saving end
     end
   end
   local order, chosen = ranked(scores), {}

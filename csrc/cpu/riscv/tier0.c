@@ -395,7 +395,7 @@ static unsigned fused_bucket(uint64_t key)
 
 static __attribute__((constructor)) void build_fused_index(void)
 {
-  _Static_assert(FUSED < FUSED_BUCKETS / 4, "the index stays sparse");
+  _Static_assert(FUSED < FUSED_BUCKETS / 2, "the index stays sparse");
   for (unsigned i = 0; i < sizeof fused / sizeof fused[0] - 1; i++) {
     unsigned bucket = fused_bucket(fused[i].key);
     while (fused_index[bucket]) bucket = (bucket + 1) % FUSED_BUCKETS;

@@ -122,12 +122,29 @@ local function scope_of(self, fields)
   return scope
 end
 
+-- Line and column in the file of line `row`, `column` of the text that ends at self.line (a meaning, or a condition). A text that is
+-- not in the file as it stands was put together there: then only the line is known.
+local function place(self, text, row, column)
+  local lines, wanted, n = {}, nil, 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    n = n + 1
+    if n == row then wanted = line end
+  end
+  local file = io.open(self.file)
+  for line in file and file:lines() or function() end do lines[#lines + 1] = line end
+  if file then file:close() end
+  for at = self.line - n, self.line + n do
+    local found = wanted:match "%S" and lines[at] and lines[at]:find(wanted, 1, true)
+    if found then return ("%d:%d"):format(at, found + column - 1) end
+  end
+  return tostring(self.line)
+end
+
 local function compile(self, what, text, scope)
   local ok, result = pcall(lang[what], text, scope)
   if ok then return result end
   if type(result) ~= "table" then error(result, 0) end
-  local start = self.text_line or self.line
-  error(("%s:%d:%d: %s"):format(self.file, start + result.line - 1, result.column, result.text), 0)
+  error(("%s:%s: %s"):format(self.file, place(self, text, result.line, result.column), result.text), 0)
 end
 
 -- Slots of a decoded instruction: a, b, c, d (bytes) and imm (32 bits), by use. Register numbers that are written have a
@@ -198,6 +215,11 @@ function Row:where(condition)                -- the encoding is valid only where
   return self
 end
 
+-- A row of an extension that was not asked for.
+local Left = {}
+Left.__index = Left
+function Left:where() return self end
+
 local function environment(self)
   local env = {}
   local function at_line(f)
@@ -216,8 +238,7 @@ local function environment(self)
       return function(picture)
         return function(operands)
           return at_line(function(text)
-            local _, newlines = text:gsub("\n", "")
-            self.text_line = self.line - newlines
+            if self.only and not self.only[self.extension] then return setmetatable({}, Left) end
             return setmetatable({ description = self, row = adder(self, name, picture, operands, text) }, Row)
           end)
         end
@@ -265,7 +286,7 @@ end
 
 function Description:read(path)
   local chunk, message = loadfile(path)
-  if not chunk then error(message, 0) end
+  if not chunk then fault.raise("%s", message) end
   local saved = self.file
   self.file = path
   setfenv(chunk, self.env)
@@ -273,16 +294,21 @@ function Description:read(path)
   self.file = saved
 end
 
--- Reads the description at `path` (a Lua file). options: xlen = 32 or 64 (default). Returns the description:
---   name, xlen, files, registers, fields, functions, extensions (in order), insns, shorts, by_name
+-- Reads the description at `path` (a Lua file). options: xlen = 32 or 64 (default); only = { "i", "m" }, the extensions whose
+-- rows are wanted (default: all). Returns the description:
+--   xlen, files, registers, fields, functions, extensions (in order), insns, shorts, by_name, short_by_name, keys
 function isa.load(path, options)
   local self = setmetatable({
     path = path, folder = path:match "^(.*/)" or "", xlen = options and options.xlen or 64, files = {}, registers = {}, fields = {}, functions = {},
     extensions = {}, extension_bits = {}, insns = {}, shorts = {}, by_name = {}, short_by_name = {}, line = 0, keys = {},
   }, Description)
+  for _, name in ipairs(options and options.only or {}) do
+    self.only = self.only or {}
+    self.only[name] = true
+  end
   self.env = environment(self)
   local ok, message = pcall(self.read, self, path)
-  if not ok then fault.raise("%s", message) end
+  if not ok then error(message, 0) end                     -- its place is the description's
   return self
 end
 

@@ -16,6 +16,8 @@ local function ctype(bits)
   return bits <= 32 and "uint32_t" or bits <= 64 and "uint64_t" or bits <= 128 and "u128" or "u256"
 end
 
+emit_c.ctype = ctype
+
 local function ibits(bits) return bits <= 32 and 32 or bits <= 64 and 64 or bits <= 128 and 128 or 256 end
 
 local function mask_text(bits)

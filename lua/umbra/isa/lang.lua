@@ -130,6 +130,7 @@ end
 local COMPARE = set "== != <s <u <=s <=u >s >u >=s >=u"
 local SHIFT   = set "<< >> >>s"
 local ATOMIC  = set "swap add and or xor min max minu maxu"
+local BASES   = { [2] = "0b", [10] = "", [16] = "0x" }
 local BUILTIN = set "let if else goto pc next XLEN"           -- names with a meaning of their own
 
 local Checker = {}
@@ -159,7 +160,7 @@ function Checker:fit(e, bits)
   e.bits = bits
   if e.op == "number" then
     local value = wide.parse(e.digits, e.base)
-    if not wide.eq(wide.low(value, bits), value) then self:refuse(e.at, "%s does not fit %d bits", e.digits, bits) end
+    if not wide.eq(wide.low(value, bits), value) then self:refuse(e.at, "%s%s does not fit %d bits", BASES[e.base], e.digits, bits) end
   end
   for _, child in ipairs { "left", "right", "value", "yes", "no" } do
     if e[child] and not (child == "right" and SHIFT[e.name]) then self:fit(e[child], bits) end
@@ -196,8 +197,10 @@ end
 builtin.sext, builtin.zext = extension(true), extension(false)
 
 function builtin:trunc(e)
-  self:expression(e.args[1])
-  e.op, e.value, e.lo, e.bits = "slice", e.args[1], 0, self:need_constant(e.args[2], "the width")
+  if #e.args ~= 2 then self:refuse(e.at, "trunc wants a value and a width") end
+  local from, width = self:expression(e.args[1]), self:need_constant(e.args[2], "the width")
+  if not from or width > from or width < 1 then self:refuse(e.at, "trunc of %s bits to %d", from or "a number without", width) end
+  e.op, e.value, e.lo, e.bits = "slice", e.args[1], 0, width
 end
 
 function builtin:cat(e)
@@ -213,18 +216,23 @@ end
 
 local function counting(name)
   builtin[name] = function(self, e)
-    self:expression(e.args[1])
-    e.op, e.name, e.value, e.bits = "count", name, e.args[1], e.args[1].bits
+    if #e.args ~= 1 then self:refuse(e.at, "%s wants one value", name) end
+    local bits = self:expression(e.args[1])
+    if not bits then self:refuse(e.at, "%s of a number without a width", name) end
+    if name == "bswap" and bits % 8 ~= 0 then self:refuse(e.at, "bswap of %d bits, which are no bytes", bits) end
+    e.op, e.name, e.value, e.bits = "count", name, e.args[1], bits
   end
 end
 counting "clz" counting "ctz" counting "popcount" counting "bswap"
 
 local function rotating(name)
   builtin[name] = function(self, e)
-    self:expression(e.args[1])
+    if #e.args ~= 2 then self:refuse(e.at, "%s wants a value and an amount", name) end
+    local bits = self:expression(e.args[1])
+    if not bits then self:refuse(e.at, "%s of a number without a width", name) end
     self:expression(e.args[2])
     self:fit(e.args[2], 8)
-    e.op, e.name, e.left, e.right, e.bits = "rotate", name, e.args[1], e.args[2], e.args[1].bits
+    e.op, e.name, e.left, e.right, e.bits = "rotate", name, e.args[1], e.args[2], bits
   end
 end
 rotating "rol" rotating "ror"
@@ -393,7 +401,8 @@ function Checker:statement(s)
     if s.no then self:block(s.no) end
   elseif s.op == "goto" then
     self:expression(s.target)
-    if s.target.bits ~= self.scope.XLEN then self:refuse(s.at, "a target has %d bits", self.scope.XLEN) end
+    self:fit(s.target, self.scope.XLEN)
+    if s.target.bits ~= self.scope.XLEN then self:refuse(s.at, "a target has %d bits, not %s", self.scope.XLEN, s.target.bits or "?") end
     local t = s.target
     s.direct = t.op == "binary" and t.name == "+" and t.left.op == "pc" and t.right.op == "field" and not t.right.field.regs and t.right or nil
     self.effects[s.direct and "direct" or "indirect"] = true

@@ -1260,6 +1260,77 @@ main:   li      s0, SPACE + 1
     assert.equal(("0"):rep(16), n[17])
   end)
 
+  it("by blocks (Zicboz, Zicbom) need menvcfg, and in user mode senvcfg", function()
+    local ours = guest.run(guest.build [[
+main:   open_memory
+        li      a1, SPACE + 100                 # in the second block
+        sd      a1, -40(a1)
+        sd      a1, -36(a1)
+        sd      a1, 20(a1)
+        sd      a1, 28(a1)
+        in_mode S, zero                         # 2
+        li      t0, 1 << 7
+        csrw    menvcfg, t0
+        in_mode U, zero                         # 2
+        ld      a0, -36(a1)
+        snez    a0, a0
+        note    a0                              # 1
+        in_mode S, zero                         # 9
+        ld      a0, -36(a1)
+        note    a0                              # 0
+        ld      a0, 20(a1)
+        note    a0                              # 0
+        ld      a0, -44(a1)
+        snez    a0, a0
+        note    a0                              # 1: the upper half of what lies before the block
+        ld      a0, 28(a1)
+        snez    a0, a0
+        note    a0                              # 1
+        csrw    senvcfg, t0
+        in_mode U, zero                         # 8
+        in_mode U, flush                        # 2
+        li      t0, 0xf0
+        csrw    menvcfg, t0
+        in_mode S, flush                        # 9
+        in_mode U, flush                        # 2
+        in_mode U, inval                        # 2
+        csrw    senvcfg, t0
+        in_mode U, flush                        # 8
+        in_mode U, inval                        # 8
+        li      a1, 0x08000000
+        try     cbo.zero 0(a1)                  # 7
+        try     cbo.inval 0(a1)                 # 7
+        li      t0, 0x20
+        csrw    menvcfg, t0                     # CBIE = 2 is reserved: it stays 3
+        note_csr menvcfg
+        j       finish
+        .balign 4
+zero:   cbo.zero (a1)
+        ecall
+flush:  cbo.flush (a1)
+        cbo.clean (a1)
+        ecall
+inval:  cbo.inval (a1)
+        ecall
+]])
+    local seen, i = {}, 1
+    local function take(count)                   -- causes of so many traps
+      for _ = 1, count do
+        seen[#seen + 1] = tonumber(ours.notes[i], 16)
+        i = i + 4
+      end
+    end
+    local function plain(count)
+      for _ = 1, count do
+        seen[#seen + 1] = tonumber(ours.notes[i], 16)
+        i = i + 1
+      end
+    end
+    take(2) plain(1) take(1) plain(4) take(9) plain(1)
+    assert.same({ 2, 2, 1, 9, 0, 0, 1, 1, 8, 2, 9, 2, 2, 8, 8, 7, 7, 0x30 }, seen)
+    assert.equal(#ours.notes, i - 1)
+  end)
+
   it("reserve and condition: sc fails without its lr, elsewhere, twice, and after a change", function()
     both [[
 main:   li      s0, SPACE
@@ -1373,6 +1444,19 @@ main:   li      a0, 0
       assert.same({ i, i }, { m.hart:reg "a0", m.hart:reg "a1" })
     end
     assert.equal("exit", m:run { timeout = 5 }.reason)
+    for _ = 1, 2 do                              -- after a reset the address is as good as new
+      m:reset()
+      m.hart:set_reg("a0", 0)
+      assert.same({ "pc", pc }, (function(r) return { r.reason, r.pc } end)(m:run { until_pc = pc, timeout = 5 }))
+      assert.equal(1, m.hart:reg "a0")
+    end
+    m:reset()
+    local entry = m.hart:pc()
+    for _ = 1, 2 do
+      m:reset()
+      local result = m:run { until_pc = entry, timeout = 5 }
+      assert.same({ "pc", 0 }, { result.reason, result.executed })
+    end
     m:close()
   end)
 end)
@@ -1391,6 +1475,7 @@ describe("at random, as QEMU", function()
       if found then error(("seed %d, %s:\n%s"):format(seed, path, found)) end
       assert.is_true(#ours.notes > 100)
       os.remove(path)
+      os.remove((path:gsub("elf$", "s")))
     end
   end
 

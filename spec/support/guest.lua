@@ -38,8 +38,8 @@ function guest.build(text, march)
   local file = assert(io.open(path .. ".s", "w"))
   file:write(whole)
   file:close()
-  local output, code = tree.run(("riscv64-unknown-elf-as -march=%s -o %s.o %s.s && riscv64-unknown-elf-ld -N --no-relax --no-warn-rwx-segments " ..
-    "-Ttext=0x80000000 -o %s.tmp %s.o && mv %s.tmp %s.elf && rm %s.o"):format(march, path, path, path, path, path, path, path))
+  local output, code = tree.run(("{ riscv64-unknown-elf-as -march=%s -o %s.o %s.s && riscv64-unknown-elf-ld -N --no-relax --no-warn-rwx-segments " ..
+    "-Ttext=0x80000000 -o %s.tmp %s.o && mv %s.tmp %s.elf && rm %s.o; }"):format(march, path, path, path, path, path, path, path))
   if code ~= 0 then error("does not assemble:\n" .. output, 2) end
   return path .. ".elf"
 end
@@ -67,11 +67,11 @@ function guest.run(path, options)
   return out
 end
 
--- Runs the program in QEMU's `virt` machine: the same fields.
+-- Runs the program in QEMU's `virt` machine: the same fields. (A sanitizer preloaded into this process is not for QEMU.)
 function guest.qemu(path, options)
   local out = path:gsub("elf$", "out")
-  local _, code = tree.run(("timeout -s KILL %d qemu-system-riscv64 -M virt -cpu %s -m 128M -bios none -kernel %s -display none -serial none " ..
-    "-monitor none -semihosting-config enable=on,target=native > %s 2> /dev/null < /dev/null"):format(SECONDS,
+  local _, code = tree.run(("env -u LD_PRELOAD timeout -s KILL %d qemu-system-riscv64 -M virt -cpu %s -m 128M -bios none -kernel %s -display none " ..
+    "-serial none -monitor none -semihosting-config enable=on,target=native > %s 2> /dev/null < /dev/null"):format(SECONDS,
     umbra.quote(options and options.cpu or guest.CPU), path, out))
   local result = { reason = code == 0 and "exit" or "code " .. code, code = code, notes = hex(tree.read(out)) }
   os.remove(out)

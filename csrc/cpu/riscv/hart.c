@@ -72,8 +72,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->x, 0, sizeof hart->x);
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
-  hart->reserved = NULL;
-  hart->waiting = false;
+  hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
   csr_reset(hart);
 }
 

@@ -627,11 +627,6 @@ bool csr_modify(Hart *hart, unsigned number, int how, bool read, bool write, uin
   return true;
 }
 
-bool csr_access(Hart *hart, unsigned number, bool read, bool write, uint64_t value, uint64_t *old)
-{
-  return csr_modify(hart, number, CSR_WRITE, read, write, value, old);
-}
-
 const char *csr_name(unsigned number)
 {
   return number < 4096 && row_of[number] ? csrs[row_of[number] - 1].name : NULL;

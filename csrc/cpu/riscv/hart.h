@@ -114,7 +114,6 @@ struct um_hart {
   uint64_t mip_soft;               // bits of mip that software wrote (SSIP, STIP, SEIP)
   _Atomic uint64_t mip_lines;      // bits of mip that lines drive
   uint64_t cycle_offset, instret_offset;      // mcycle = retired + offset
-  uint64_t mhpmcounter[32], mhpmevent[32];
   Timer    stimer;                 // Sstc
   Pmp      pmp;
   Mmu      mmu;
@@ -174,9 +173,6 @@ enum { CSR_WRITE, CSR_SET, CSR_CLEAR };                      // csrrw, csrrs, cs
 // One CSR instruction: *old gets the value when `read`; written with `operand` when `write`. mip needs the whole
 // instruction at once: a set or clear of SEIP sees the software bit, not the line (manual 3.1.9). False: illegal.
 bool csr_modify(Hart *hart, unsigned number, int how, bool read, bool write, uint64_t operand, uint64_t *old);
-// Performs csrrw/s/c on `number`: *old gets the value read when `read`; writes `value` when `write`. False: illegal
-// (hart_raise was called). May set hart->leave.
-bool csr_access(Hart *hart, unsigned number, bool read, bool write, uint64_t value, uint64_t *old);
 const char *csr_name(unsigned number);                       // NULL: none
 bool csr_read(Hart *hart, unsigned number, uint64_t *value); // as machine mode; false: no such CSR here
 bool csr_write(Hart *hart, unsigned number, uint64_t value);

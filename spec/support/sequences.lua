@@ -114,7 +114,7 @@ local function solve(self, at, name, target)
     fill(maker)
     return true
   end
-  if made_by == "ld" or made_by == "lw" then
+  if (made_by == "ld" or made_by == "lw") and maker.offset then      -- without one it reads code
     ffi.cast("int64_t *", self.bytes + maker.offset)[0] = ffi.cast("int64_t", target)
     return true
   end
@@ -181,7 +181,7 @@ end
 -- Adds a case of `items` to a program of spec/support/cases.lua; false when it could not be arranged.
 function sequences.add(program, items)
   local random = program.random
-  for _, item in ipairs(items) do item.regs, item.imm = {}, 0 end
+  for _, item in ipairs(items) do item.regs, item.imm, item.offset = {}, 0, nil end
   local taken = { x0 = true }
   local base, marker = 5 + random(27), 5 + random(27)
   if base == marker then marker = base == 31 and 5 or base + 1 end

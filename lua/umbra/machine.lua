@@ -474,7 +474,8 @@ local function finished(self, options, state, reason)
   end
   if self.ended then return { reason = self.ended.reason, code = self.ended.code } end
   if reason == "stop" then return { reason = "pc" } end
-  if state.left and state.left <= 0 then return { reason = "instructions" } end
+  -- A trap whose handler traps at once retires nothing; its tries use the budget up all the same.
+  if state.left and (state.left <= 0 or reason == "budget") then return { reason = "instructions" } end
   if state.deadline and host.seconds() >= state.deadline then return { reason = "timeout" } end
 end
 

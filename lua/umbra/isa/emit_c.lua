@@ -304,7 +304,7 @@ function Emitter:assign(target, value)
     self.result = value
   end
   if not self.dead then self:line("SET_%s(%s, %s)", target.field.regs, self:slot(target.name .. ">"), value)
-  elseif not self.keep then self:line("(void)(%s);", value) end
+  else self:line("(void)(%s);", value) end
 end
 
 local statement = {}

@@ -10,7 +10,7 @@ local sequences = require "spec.support.sequences"
 local word      = require "umbra.isa.word"
 
 local SEED = random.seed(20240411)
-local EACH = random.soak() and 4000 or 200
+local EACH = random.soak() and 2000 or 200
 local PART = 12000                                   -- cases a program
 
 local description = isa.load "lua/isa/riscv/riscv.lua"
@@ -68,7 +68,7 @@ describe("instructions against qemu-riscv64", function()
             program = cases.new(description, numbers)
           end
         end
-        agree(program, extension)
+        if #program.list > 0 then agree(program, extension) end
       end)
     end
   end

@@ -9,6 +9,7 @@ local isa    = require "umbra.isa"
 local lang   = require "umbra.isa.lang"
 local random = require "spec.support.random"
 local tiny   = require "spec.support.tiny"
+local tree   = require "spec.support.tree"
 local umbra  = require "spec.support.umbra"
 local wide   = require "umbra.isa.wide"
 local word   = require "umbra.isa.word"
@@ -228,6 +229,26 @@ describe("a description is refused", function()
     local ok, why = pcall(isa.load, folder.path .. "/none.lua")
     assert.is_false(ok)
     assert.is_truthy(why:match "^%.?/?spec/lang_spec%.lua:%d+: cannot open .*none%.lua")
+  end)
+end)
+
+describe("the example of docs/isa.md", function()
+  it("prints what the page says", function()
+    local blocks = {}
+    for block in tree.read("docs/isa.md"):gmatch "```%a+\n(.-)```" do blocks[#blocks + 1] = block end
+    local folder = umbra.folder { ["countdown.lua"] = blocks[1] }
+    local text, out = blocks[2]:gsub("countdown%.lua", folder.path .. "/countdown.lua"), {}
+    local run = assert(loadstring(text))
+    setfenv(run, setmetatable({
+      print = function(...)
+        local words = {}
+        for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+        out[#out + 1] = table.concat(words, "\t") .. "\n"
+      end,
+    }, { __index = _G }))
+    run()
+    folder.remove()
+    assert.equal(blocks[3], table.concat(out))
   end)
 end)
 

@@ -20,7 +20,7 @@ local BY_HAND = { zicond = true, zawrs = true, zicbom = true, zicboz = true }
 local BY_HAND_TOO = { ctzw = true }
 -- What needs more than operands: specs of traps and of address translation try it.
 local ELSEWHERE = {
-  ecall = "trap", ebreak = "trap", ["c.ebreak"] = "trap", mret = "trap", wfi = "trap", sret = "trap",
+  ecall = "below", ebreak = "below", ["c.ebreak"] = "below", mret = "trap", wfi = "trap", sret = "trap",
   ["sfence.vma"] = "mmu", ["sinval.vma"] = "mmu", ["sfence.w.inval"] = "mmu", ["sfence.inval.ir"] = "mmu",
 }
 
@@ -219,7 +219,7 @@ describe("instructions by the manual", function()
   end)
 
   it("ecall and ebreak trap", function()
-    for value, cause in pairs { [0x00000073] = 11, [0x00100073] = 3 } do
+    for value, cause in pairs { [0x00000073] = 11, [0x00100073] = 3, [0x00019002] = 3 } do      -- the last is c.ebreak
       local hart, _, done = run({ 0x00000013, value }, {}, ALL)
       assert.equal(CODE + 2048, hart:pc())
       assert.equal(cause, hart:csr "mcause")

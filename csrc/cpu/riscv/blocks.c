@@ -458,7 +458,10 @@ const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most)
 
 void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first)
 {
+  unsigned word;
   if (first == hart->blocks->arena + 2) return;           // not kept
+  uint64_t bit = fetched_bit(gva, &word);
+  if (hart->fetched) hart->fetched[word] |= bit;          // for sfence.vma of this page
   *hart_jump(hart, gva) = (Jump){ .gva = gva, .epoch = hart->fetch_epoch, .first = first };
 }
 

@@ -31,6 +31,7 @@ typedef void Handler(const Decoded *ip, State *s, uint64_t pc);
 #define GOTO_FAR(k) GOTO_DIRECT(k)
 #define GOTO_INDIRECT(target) do { s->pc = (target); return; } while (0);
 #define STATE_CALL(function, ...) do { if (!function(s, ##__VA_ARGS__)) return; } while (0);
+#define STATE_VALUE(out, function, ...) STATE_CALL(function, ##__VA_ARGS__, &out)
 
 static inline void load_bytes(const uint8_t *memory, uint64_t at, void *to, unsigned size)
 {

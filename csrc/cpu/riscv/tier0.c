@@ -199,11 +199,15 @@ static void op_NEXT_FAR(ARGS)
     *(volatile type *)(va + st_entry->value) = (type)(v); \
   }
 
+// A variable whose address was given away must be dead before the next handler is called, or that is no tail call.
 #define SLOW_LOAD(type, out, va, size) \
-  uint64_t out##_value = 0; \
+  type out; \
   SYNC(); \
-  if (!hart_load(h, tlb, va, size, &out##_value)) { leave_trap(PASS(ip)); return; } \
-  type out = (type)out##_value;
+  { \
+    uint64_t value_ = 0; \
+    if (!hart_load(h, tlb, va, size, &value_)) { leave_trap(PASS(ip)); return; } \
+    out = (type)value_; \
+  }
 
 #define SLOW_STORE(type, va, v, size) \
   SYNC(); \
@@ -301,6 +305,12 @@ static inline uint32_t fp_unbox(uint64_t value) { return likely(value >> 32 == 0
 #define STATE_CALL(function, ...) \
   SYNC(); \
   if (unlikely(!function(h, ##__VA_ARGS__))) { leave_refused(PASS(ip)); return; }
+#define STATE_VALUE(out, function, ...) \
+  { \
+    uint64_t value_ = 0; \
+    STATE_CALL(function, ##__VA_ARGS__, &value_) \
+    out = value_; \
+  }
 #define AFTER_STATE(slots) \
   tlb = h->data; \
   if (unlikely(h->leave)) { leave_at(PASS(ip + (slots))); return; } \

@@ -265,11 +265,13 @@ emit["function"] = function(self, e)
   for i, argument in ipairs(e.args) do args[i] = self:value(argument) end
   if f.kind == "state" or f.kind == "redirect" then
     local result = f.bits > 0 and self:temp()
+    local call = table.concat({ f.c, unpack(args) }, ", ")
     if result then
-      self:line("uint64_t %s = 0;", result)
-      args[#args + 1] = "&" .. result
+      self:line("uint64_t %s;", result)
+      self:line("STATE_VALUE(%s, %s)", result, call)
+    else
+      self:line("STATE_CALL(%s)", call)
     end
-    self:line("STATE_CALL(%s%s%s)", f.c, #args > 0 and ", " or "", table.concat(args, ", "))
     return result or ""
   elseif f.kind == "fp" then
     local text = f.rounding and self:rounding_call(e, f, args) or ("%s(%s)"):format(f.c, table.concat(args, ", "))

@@ -14,6 +14,10 @@ uint64_t clock_host_ns(void)
 
 uint64_t clock_now(const Clock *clock)
 {
+  if (clock->virtual_rate) {
+    uint64_t instructions = clock->instructions + (clock->runner ? clock->progress(clock->runner) : 0);
+    return (uint64_t)((unsigned __int128)instructions * clock->hertz / clock->virtual_rate);
+  }
   return (uint64_t)((unsigned __int128)(clock_host_ns() - clock->start_ns) * clock->hertz / 1000000000u);
 }
 
@@ -23,6 +27,18 @@ uint64_t clock_ns_until(const Clock *clock, uint64_t tick)
   if (tick <= now) return 0;
   unsigned __int128 ns = (unsigned __int128)(tick - now) * 1000000000u / clock->hertz + 1;
   return ns > INT64_MAX ? INT64_MAX : (uint64_t)ns;
+}
+
+uint64_t clock_instructions_at(const Clock *clock, uint64_t tick)
+{
+  unsigned __int128 count = ((unsigned __int128)tick * clock->virtual_rate + clock->hertz - 1) / clock->hertz;
+  return count > UINT64_MAX ? UINT64_MAX : (uint64_t)count;
+}
+
+void clock_jump(Clock *clock, uint64_t tick)
+{
+  uint64_t count = clock_instructions_at(clock, tick);
+  if (count > clock->instructions) clock->instructions = count;
 }
 
 static void recompute_next(Clock *clock)
@@ -51,6 +67,7 @@ void clock_remove(Clock *clock, Timer *timer)
 void clock_arm(Clock *clock, Timer *timer, uint64_t deadline)
 {
   timer->deadline = deadline;
+  clock->changed = true;
   recompute_next(clock);
 }
 
@@ -76,6 +93,18 @@ UM_EXPORT um_clock *um_clock_new(uint64_t hertz)
   clock->start_ns = clock_host_ns();
   clock->next = CLOCK_NEVER;
   return clock;
+}
+
+UM_EXPORT um_clock *um_clock_new_virtual(uint64_t hertz, uint64_t rate)
+{
+  um_clock *clock = rate && rate <= 1000000000000u ? um_clock_new(hertz) : NULL;
+  if (clock) clock->virtual_rate = rate;
+  return clock;
+}
+
+UM_EXPORT bool um_clock_is_virtual(const um_clock *clock)
+{
+  return clock->virtual_rate != 0;
 }
 
 UM_EXPORT void um_clock_free(um_clock *clock)

@@ -26,6 +26,12 @@ struct um_clock {
   uint64_t start_ns;                 // host monotonic time of tick 0
   uint64_t next;                     // earliest deadline of all timers, CLOCK_NEVER if none
   Timer   *timers;
+  // A virtual clock counts instructions instead of host time.
+  uint64_t virtual_rate;             // instructions a second of guest time; 0: a wall clock
+  uint64_t instructions;             // that have passed, but for the slice that runs now
+  uint64_t (*progress)(const void *runner);   // instructions of that slice so far
+  const void *runner;                // who runs it; NULL: nobody
+  bool     changed;                  // a timer was set since this was cleared
 };
 
 uint64_t clock_now(const Clock *clock);
@@ -34,4 +40,6 @@ uint64_t clock_ns_until(const Clock *clock, uint64_t tick); // host ns from now 
 void clock_add(Clock *clock, Timer *timer, void (*fire)(void *), void *owner);
 void clock_remove(Clock *clock, Timer *timer);
 void clock_arm(Clock *clock, Timer *timer, uint64_t deadline);
+uint64_t clock_instructions_at(const Clock *clock, uint64_t tick);   // virtual: the first count at which now is `tick` or later
+void clock_jump(Clock *clock, uint64_t tick);               // virtual: everybody sleeps until then
 void clock_poll(Clock *clock);                              // fires what is due

@@ -11,13 +11,18 @@ enum {
   UM_EXIT_HALT,          // a device switched the machine off, reset it, or the guest exited (um_control_halted)
   UM_EXIT_ATTENTION,     // kicked, or a device buffer wants to be served
   UM_EXIT_STOP,          // pc is a stop address (um_hart_stop_at)
+  UM_EXIT_MMIO,          // a window that Lua serves was accessed; um_hart_answer, then run on
 };
 
 struct um_exit {
   uint64_t pc;           // of the next instruction
   uint64_t executed;     // instructions retired by this run
   uint64_t block;        // guest address of the block in which the last slice of instructions ended: a fair sample
+  uint64_t gpa, value;   // UM_EXIT_MMIO: where; what is stored (low `size` bytes)
   uint32_t reason;       // UM_EXIT_*
+  uint32_t hart;         // index of the hart that pc and the reason are about
+  uint32_t window;       // UM_EXIT_MMIO: the number given to um_mem_add_window
+  uint8_t  size, write;  // UM_EXIT_MMIO: 1, 2, 4 or 8 bytes; 1 for a store
 };
 
 struct um_hart_options {
@@ -50,7 +55,15 @@ struct um_hart_counts {
 um_hart *um_hart_new(um_mem *mem, um_clock *clock, um_control *control, const struct um_hart_options *options, struct um_fault *why);
 void     um_hart_free(um_hart *hart);
 void     um_hart_reset(um_hart *hart);                             // registers 0, machine mode, pc = reset_pc
-// Runs at most `budget` instructions and `host_ns` of host time. 0 or a negative status (bad arguments).
+// Another hart beside the first: they run by turns and share decoded code. At most 8; freed in reverse order.
+um_hart *um_hart_add(um_hart *first, uint64_t hartid, struct um_fault *why);
+// The answer to UM_EXIT_MMIO: what a load reads, anything for a store.
+int      um_hart_answer(um_hart *first, uint64_t value, struct um_fault *why);
+// Declared state, for hashes and comparisons: name, bytes an element, elements. index from 0; UM_EINVAL past the end.
+struct um_hart_state { char name[24]; uint32_t size, count; };
+int      um_hart_state(const um_hart *hart, int index, struct um_hart_state *row, struct um_fault *why);
+int      um_hart_state_read(const um_hart *hart, int index, void *to, uint64_t size, struct um_fault *why);
+// Runs all harts of `hart` (the first one) for at most `budget` instructions and `host_ns` of host time. 0 or a negative status (bad arguments).
 int      um_hart_run(um_hart *hart, uint64_t budget, uint64_t host_ns, struct um_exit *exit);
 uint64_t um_hart_reg(const um_hart *hart, uint32_t index);         // x0 to x31
 void     um_hart_set_reg(um_hart *hart, uint32_t index, uint64_t value);

@@ -184,7 +184,7 @@ bool mem_load(Mem *mem, uint64_t gpa, unsigned size, uint64_t *value)
     *value = get(host_at(region, gpa), size);
     return true;
   }
-  if (!device_answers(region, gpa, size)) return false;
+  if (region->script || !device_answers(region, gpa, size)) return false;
   region->reads++;
   *value = region->ops->read(region->device, gpa - region->at, size) & (UINT64_MAX >> (64 - 8 * size));
   return true;
@@ -200,7 +200,7 @@ bool mem_store(Mem *mem, uint64_t gpa, unsigned size, uint64_t value)
     put(host_at(region, gpa), size, value);
     return true;
   }
-  if (!device_answers(region, gpa, size)) return false;
+  if (region->script || !device_answers(region, gpa, size)) return false;
   region->writes++;
   region->ops->write(region->device, gpa - region->at, value & (UINT64_MAX >> (64 - 8 * size)), size);
   return true;

@@ -202,18 +202,30 @@ UM_EXPORT int um_mem_add_ram(um_mem *mem, uint64_t at, uint64_t size, int rom, c
   return UM_OK;
 }
 
+static int add_window(Mem *mem, const Region *region, struct um_fault *why)
+{
+  int status = check_place(mem, region, why);
+  if (status < 0) return status;
+  status = insert(mem, region, why);
+  if (status < 0) return status;
+  mark_slow(mem, region->at, region->size);
+  return UM_OK;
+}
+
 int mem_add_mmio(Mem *mem, uint64_t at, uint64_t size, const MmioOps *ops, void *device, const char *name, struct um_fault *why)
 {
   check(ops && ops->read && ops->write);
   check_values(ops->min_size >= 1 && ops->min_size <= ops->max_size && ops->max_size <= 8, ops->min_size, ops->max_size);
   Region region = { .at = at, .size = size, .ops = ops, .device = device };
   snprintf(region.name, sizeof region.name, "%s", name);
-  int status = check_place(mem, &region, why);
-  if (status < 0) return status;
-  status = insert(mem, &region, why);
-  if (status < 0) return status;
-  mark_slow(mem, at, size);
-  return UM_OK;
+  return add_window(mem, &region, why);
+}
+
+UM_EXPORT int um_mem_add_window(um_mem *mem, uint64_t at, uint64_t size, uint32_t number, const char *name, struct um_fault *why)
+{
+  Region region = { .at = at, .size = size, .script = true, .number = number };
+  snprintf(region.name, sizeof region.name, "%s", name);
+  return add_window(mem, &region, why);
 }
 
 void mem_remove_mmio(Mem *mem, void *device)

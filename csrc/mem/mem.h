@@ -41,6 +41,8 @@ typedef struct Region {
   uint64_t reads, writes;
   char     name[28];
   bool     rom;
+  bool     script;            // Lua serves it: only a hart's run can ask
+  uint32_t number;            // of a script window
 } Region;
 
 // Told before the bytes of a PAGE_CODE page change (a store, DMA, a host write).

@@ -101,9 +101,36 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
 // After a device was reached: it may have switched the machine off, filled a buffer or raised a line.
 static void settle(Hart *hart)
 {
-  hart->mmio++;
+  hart->device_accesses++;
   if (atomic_load_explicit(&hart->control->attention, memory_order_relaxed)) hart->leave = true;
-  if (hart_pending(hart) >= 0) hart->leave = true;
+  if (hart_pending(hart) >= 0 || hart->clock->changed) hart->leave = true;
+}
+
+// An access to a window that Lua serves: asks, or takes the answer when the instruction is done again. False: asked.
+static bool ask(Hart *hart, Region *region, uint64_t gpa, unsigned size, bool write, uint64_t *value)
+{
+  MmioAsk *ask = &hart->mmio;
+  if (ask->state == MMIO_ANSWERED && ask->gpa == gpa && ask->size == size && ask->write == write) {
+    ask->state = MMIO_NONE;
+    *value = ask->value & (UINT64_MAX >> (64 - 8 * size));
+    hart->device_accesses++;
+    if (write) region->writes++;
+    else region->reads++;
+    return true;
+  }
+  *ask = (MmioAsk){ .gpa = gpa, .value = *value, .window = region->number, .size = (uint8_t)size, .write = write, .state = MMIO_ASKED };
+  return false;
+}
+
+// A load or store beside RAM. False: a trap was raised, or Lua asked.
+static bool device_access(Hart *hart, uint64_t gva, uint64_t gpa, unsigned size, bool write, uint64_t *value)
+{
+  Region *region = mem_find(hart->mem, gpa);
+  if (region && region->script && gpa + size - region->at <= region->size) return ask(hart, region, gpa, size, write, value);
+  bool ok = write ? mem_store(hart->mem, gpa, size, *value) : mem_load(hart->mem, gpa, size, value);
+  if (!ok) return access_fault(hart, write ? ACCESS_WRITE : ACCESS_READ, gva);
+  settle(hart);
+  return true;
 }
 
 static uint64_t host_load(const uint8_t *host, unsigned size)
@@ -182,9 +209,7 @@ bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *valu
     *value = host_load(place.host, size);
     return true;
   }
-  if (!mem_load(hart->mem, place.gpa, size, value)) return access_fault(hart, ACCESS_READ, gva);
-  settle(hart);
-  return true;
+  return device_access(hart, gva, place.gpa, size, false, value);
 }
 
 bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t value)
@@ -197,9 +222,7 @@ bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t valu
     host_store(place.host, size, value);
     return true;
   }
-  if (!mem_store(hart->mem, place.gpa, size, value)) return access_fault(hart, ACCESS_WRITE, gva);
-  settle(hart);
-  return true;
+  return device_access(hart, gva, place.gpa, size, true, &value);
 }
 
 void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)

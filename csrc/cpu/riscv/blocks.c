@@ -140,6 +140,7 @@ typedef struct Builder {
   Dinsn    *first;
   Cold      cold[SCRATCH_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
+  bool      stops;
 } Builder;
 
 static Dinsn *put(Builder *b, unsigned op, unsigned index)
@@ -157,11 +158,22 @@ static void put_link(Builder *b, unsigned index, bool far)
   link->delta = far ? 0 : UNLINKED;             // a far one's refund is filled in when the block is complete
 }
 
+// Blocks are shared, so a stop of any hart is woven in; the handler asks whose it is.
 static bool is_stop(const Hart *hart, uint64_t gva)
 {
-  for (unsigned i = 0; i < hart->stop_count; i++)
-    if (hart->stops[i] == gva) return true;
+  for (unsigned n = 0; n < hart->turns->count; n++) {
+    const Hart *other = hart->turns->hart[n];
+    for (unsigned i = 0; i < other->stop_count; i++)
+      if (other->stops[i] == gva) return true;
+  }
   return false;
+}
+
+static bool has_stops(const Hart *hart)
+{
+  unsigned count = 0;
+  for (unsigned n = 0; n < hart->turns->count; n++) count += hart->turns->hart[n]->stop_count;
+  return count > 0;
 }
 
 // Appends one decoded instruction. `at`: its offset in the page.
@@ -323,7 +335,7 @@ static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned 
       word |= (uint32_t)*(const uint16_t *)(page->host + at + 2) << 16;
     }
     Decoded d = { 0 };
-    if (b->hart->stop_count && is_stop(b->hart, gva + (at - start))) put(b, OP_STOP, b->count);
+    if (b->stops && is_stop(b->hart, gva + (at - start))) put(b, OP_STOP, b->count);
     unsigned encoding = riscv_decode(word, b->hart->extensions, &d);
     if (!encoding) return put_bad(b, &d), true;
     unsigned op = riscv_encodings[encoding].op;
@@ -347,7 +359,7 @@ static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
   if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &gpa)) return false;
   uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, gpa, 2) << 16;
   Decoded d = { 0 };
-  if (hart->stop_count && is_stop(hart, gva)) put(b, OP_STOP, 0);
+  if (b->stops && is_stop(hart, gva)) put(b, OP_STOP, 0);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
   if (!encoding) return put_bad(b, &d), true;
   unsigned op = riscv_encodings[encoding].op;
@@ -388,10 +400,10 @@ static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned mos
     blocks_flush(hart);
     page = make_page(hart, gpa);
   }
-  Builder b = { .hart = hart, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
+  Builder b = { .hart = hart, .stops = has_stops(hart), .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
   if (!decode_run(&b, page, gva, most)) {
-    b = (Builder){ .hart = hart, .first = blocks->arena + 2 };
+    b = (Builder){ .hart = hart, .stops = has_stops(hart), .first = blocks->arena + 2 };
     if (!decode_straddling(&b, page, gva)) return NULL;
     kept = false;
   }

@@ -23,6 +23,24 @@ typedef struct um_hart Hart;
 typedef struct Dinsn Dinsn;
 typedef struct Blocks Blocks;
 
+enum { HARTS_MOST = 8 };
+
+// Harts that run by turns; they share decoded blocks. The first one owns it.
+typedef struct Turns {
+  Hart    *hart[HARTS_MOST];
+  unsigned count, turn;
+  uint64_t left, length;           // instructions of the slice: not yet run, at its start; left 0: between rounds
+  uint64_t from;                   // what the hart had retired when its turn began
+} Turns;
+
+// An access to a window that Lua serves: the instruction is left undone, asked about, and done again with the answer.
+enum { MMIO_NONE, MMIO_ASKED, MMIO_ANSWERED };
+typedef struct MmioAsk {
+  uint64_t gpa, value;
+  uint32_t window;
+  uint8_t  size, write, state;
+} MmioAsk;
+
 // Exception causes (privileged manual, table 14).
 enum {
   CAUSE_FETCH_MISALIGNED, CAUSE_FETCH_ACCESS, CAUSE_ILLEGAL, CAUSE_BREAKPOINT, CAUSE_LOAD_MISALIGNED, CAUSE_LOAD_ACCESS,
@@ -123,6 +141,8 @@ struct um_hart {
   Clock   *clock;
   Control *control;
   Blocks  *blocks;
+  Turns   *turns;
+  MmioAsk  mmio;
   Tlb      machine_tlb;
   uint64_t machine_epoch, epochs;  // epochs given out so far; 0 is never one
   uint64_t *fetched;               // the filter of the context of fetches, NULL: machine mode, flushed as a whole only
@@ -139,7 +159,7 @@ struct um_hart {
   unsigned stop_count;
   uint64_t skip_stop;              // a run that starts at a stop passes it once
   bool     stopped;
-  uint64_t exceptions[32], interrupts[32], mmio, idle_ns;
+  uint64_t exceptions[32], interrupts[32], device_accesses, idle_ns;
 
   // Where a handler of the trampoline build wants to go on; next_ip is NULL to leave.
   const Dinsn *next_ip;
@@ -216,5 +236,6 @@ bool hart_cbo(Hart *hart, Tlb *data, uint64_t gva, unsigned operation);   // cbo
 // hart.c
 uint64_t hart_instret(Hart *hart);                           // retired, exact at hart->ip
 void hart_flush_fetch(Hart *hart);                           // every execute entry and jump
+uint64_t hart_turn_progress(const void *hart);               // instructions of the running hart since its turn began
 void hart_forget_jumps(Hart *hart);                          // jumps of all contexts
 void hart_flush_write_host(Hart *hart, const void *page);    // every write entry of a host page: it begins to hold code

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hart.h"
+#include <stddef.h>
 #include <string.h>
 
 UM_EXPORT uint64_t um_hart_reg(const um_hart *hart, uint32_t index)
@@ -60,6 +61,42 @@ UM_EXPORT int um_hart_set_csr(um_hart *hart, uint32_t number, uint64_t value, st
 {
   if (number < 4096 && csr_write(hart, number, value)) return UM_OK;
   return fault_set(why, UM_EINVAL, "this hart has no writable CSR %#x", number);
+}
+
+#define STATE(field) { #field, offsetof(Hart, field), sizeof(((Hart *)0)->field), 1 }
+#define STATE_ARRAY(field, n) { #field, offsetof(Hart, field), sizeof(((Hart *)0)->field[0]), n }
+
+// What a hart is, once: what a hash and a comparison walk. Caches and counters of the host are not in it.
+static const struct { const char *name; uint32_t offset, size, count; } states[] = {
+  STATE_ARRAY(x, 32), STATE_ARRAY(f, 32), STATE(pc), STATE(priv), STATE(waiting), STATE(fflags), STATE(frm), STATE(mstatus), STATE(mie),
+  STATE(medeleg), STATE(mideleg), STATE(mtvec), STATE(mepc), STATE(mcause), STATE(mtval), STATE(mscratch), STATE(mcounteren),
+  STATE(mcountinhibit), STATE(menvcfg), STATE(stvec), STATE(sepc), STATE(scause), STATE(stval), STATE(sscratch), STATE(scounteren),
+  STATE(senvcfg), STATE(satp), STATE(stimecmp), STATE(mip_soft), STATE(mip_lines), STATE(retired), STATE(cycle_offset),
+  STATE(instret_offset), STATE_ARRAY(pmp.cfg, PMP_ENTRIES), STATE_ARRAY(pmp.addr, PMP_ENTRIES),
+};
+
+static int check_state(int index, struct um_fault *why)
+{
+  int count = (int)(sizeof states / sizeof states[0]);
+  return index >= 0 && index < count ? UM_OK : fault_set(why, UM_EINVAL, "state %d: a hart has %d", index, count);
+}
+
+UM_EXPORT int um_hart_state(const um_hart *hart, int index, struct um_hart_state *row, struct um_fault *why)
+{
+  (void)hart;
+  if (check_state(index, why) < 0) return UM_EINVAL;
+  *row = (struct um_hart_state){ .size = states[index].size, .count = states[index].count };
+  memcpy(row->name, states[index].name, strlen(states[index].name) + 1);
+  return UM_OK;
+}
+
+UM_EXPORT int um_hart_state_read(const um_hart *hart, int index, void *to, uint64_t size, struct um_fault *why)
+{
+  if (check_state(index, why) < 0) return UM_EINVAL;
+  uint64_t bytes = (uint64_t)states[index].size * states[index].count;
+  if (size != bytes) return fault_set(why, UM_EINVAL, "%s has %llu bytes", states[index].name, (unsigned long long)bytes);
+  memcpy(to, (const char *)hart + states[index].offset, bytes);
+  return UM_OK;
 }
 
 // As the hart's loads would translate, but A and D bits are left as they are and no trap is noted.
@@ -138,7 +175,7 @@ static void add_tlb(struct um_hart_counts *counts, const Tlb *tlb)
 UM_EXPORT void um_hart_counts(um_hart *hart, struct um_hart_counts *counts)
 {
   *counts = (struct um_hart_counts){ .instructions = hart->retired, .accesses = hart->accesses, .walks = hart->mmu.walks,
-                                     .walk_steps = hart->mmu.steps, .mmio = hart->mmio, .idle_ns = hart->idle_ns };
+                                     .walk_steps = hart->mmu.steps, .mmio = hart->device_accesses, .idle_ns = hart->idle_ns };
   add_tlb(counts, &hart->machine_tlb);
   for (int i = 0; i < ADDRESS_SPACES; i++)
     for (int c = CONTEXT_S; c < CONTEXTS; c++) add_tlb(counts, &hart->spaces[i].tlb[c]);

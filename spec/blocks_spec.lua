@@ -1,6 +1,10 @@
 -- blocks: decoded blocks and remembered jumps keep up with what the guest changes.
 -- SPDX-License-Identifier: MIT
-local guest = require "spec.support.guest"
+local clock   = require "umbra.clock"
+local control = require "umbra.control"
+local cpu     = require "umbra.cpu"
+local guest   = require "spec.support.guest"
+local mem     = require "umbra.mem"
 
 -- Runs `text`; the notes it took must be these numbers.
 local function notes(expected, text, options)
@@ -59,5 +63,105 @@ call:   li      t3, PAGE
         jalr    t3
         ecall
     ]])
+  end)
+end)
+
+describe("the cache of blocks", function()
+  -- 20 pages of c.nop, entered at every halfword, fill it nearly; a page that a device's window shares takes the rest.
+  it("starts anew when it is full, also in a page that begins under a window", function()
+    local result = notes({ 7 }, [[
+        .equ    PAGES, 20
+main:   la      s0, field
+        li      s1, PAGES * 4096
+        add     s1, s1, s0
+        la      s2, tohost
+        addi    s2, s2, 64
+        li      s3, 4096 - 64
+        add     s3, s3, s2
+        li      t0, 0x00010001
+        mv      t1, s0
+1:      sw      t0, 0(t1)
+        addi    t1, t1, 4
+        bltu    t1, s1, 1b
+        mv      t1, s2
+2:      sw      t0, 0(t1)
+        addi    t1, t1, 4
+        bltu    t1, s3, 2b
+        li      t0, 0x8082                      # ret, at each page's end
+        li      t2, 4096
+        add     t1, s0, t2
+3:      sh      t0, -2(t1)
+        add     t1, t1, t2
+        bleu    t1, s1, 3b
+        sh      t0, -2(s3)
+        fence.i
+4:      jalr    s0
+        addi    s0, s0, 2
+        bltu    s0, s1, 4b
+5:      jalr    s2
+        addi    s2, s2, 2
+        bltu    s2, s3, 5b
+        li      a0, 7
+        note    a0
+        j       finish
+        .balign 4096
+        .globl  tohost
+tohost: .dword  0
+        .balign 4096
+field:  .space  PAGES * 4096
+    ]])
+    assert.is_true(result.counters.blocks.invalidated > 30000)
+    assert.is_true(result.counters.blocks.alive < 10000)
+  end)
+
+  it("starts anew when code lies in more pages than it keeps", function()
+    local result = notes({ 10000 }, [[
+        .equ    PAGES, 10000
+        .equ    FIELD, 0x81000000
+main:   li      s0, FIELD
+        li      s1, FIELD + PAGES * 4096
+        li      t2, 4096
+        li      t0, 0x80820505                  # addi a0, a0, 1; ret
+1:      sw      t0, 0(s0)
+        add     s0, s0, t2
+        bltu    s0, s1, 1b
+        fence.i
+        li      a0, 0
+        li      s0, FIELD
+2:      jalr    s0
+        add     s0, s0, t2
+        bltu    s0, s1, 2b
+        note    a0
+        j       finish
+    ]])
+    assert.is_true(result.counters.blocks.invalidated > 8000)
+  end)
+end)
+
+describe("a block that is run in part", function()
+  local BASE = 0x80000000
+  local m, c, k, hart
+
+  after_each(function()
+    for _, part in ipairs { hart, k, c, m } do part:close() end
+  end)
+
+  -- What is left of a budget runs in a block that is not kept: its place must hold the longest there may be, which is one of
+  -- branches that all have a stop.
+  it("leaves the kept ones alone, however long it is", function()
+    local J_TO_64, BRANCH, J_BACK = 0x0400006f, 0x00001063, 0xfc1ff06f           -- j pc + 64; bne x0, x0, pc; j pc - 64
+    m, c, k = mem.new(), clock.new(), control.new()
+    m:add_ram { at = BASE, size = "64K" }
+    m:store(BASE, 4, J_TO_64)
+    m:store(BASE + 64, 4, J_BACK)
+    for i = 0, 63 do m:store(BASE + 256 + 4 * i, 4, BRANCH) end
+    hart = cpu.new { mem = m, clock = c, control = k, reset_pc = BASE }
+    for i = 0, 63 do hart:stop_at(BASE + 256 + 4 * i) end
+    assert.equal("budget", (hart:run(100)))
+    hart:set_pc(BASE + 256)
+    assert.equal("stop", (hart:run(63)))
+    hart:set_pc(BASE)
+    assert.equal("budget", (hart:run(100)))
+    assert.equal(BASE, hart:pc())
   end)
 end)

@@ -7,7 +7,9 @@
 
 enum {
   ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
-  SCRATCH_SLOTS = 3 * BLOCK_MOST + 16,      // at the arena's start: the one block that is not kept
+  BLOCK_SLOTS = 3 * BLOCK_MOST + 2,         // at most: each instruction with a stop and a link, and the way on
+  COLD_SLOTS = (BLOCK_SLOTS * sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn),
+  SCRATCH_SLOTS = 2 + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
   PAGE_BUCKETS = 1 << 12,
   PAGES_MOST = 1 << 13,
 };
@@ -114,18 +116,17 @@ static CodePage *find_page(Blocks *blocks, uint64_t gpa)
   return page;
 }
 
-static CodePage *make_page(Hart *hart, uint64_t gpa)
+// The code of gpa's page, which lies at `host`.
+static CodePage *make_page(Hart *hart, uint64_t gpa, const uint8_t *host)
 {
   Blocks *blocks = hart->blocks;
   CodePage *page = find_page(blocks, gpa);
   if (page) return page;
   if (blocks->pages >= PAGES_MOST) blocks_flush(hart);
-  const uint8_t *host = mem_ram(hart->mem, gpa & ~(uint64_t)1, 2);
-  if (!host) return NULL;
   page = calloc(1, sizeof *page);
   check(page != NULL);
   page->gpa = gpa & PAGE_MASK;
-  page->host = host - (gpa & (PAGE_BYTES - 2));
+  page->host = host;
   CodePage **bucket = &blocks->bucket[(gpa >> PAGE_BITS) % PAGE_BUCKETS];
   page->next = *bucket;
   *bucket = page;
@@ -138,13 +139,14 @@ static CodePage *make_page(Hart *hart, uint64_t gpa)
 typedef struct Builder {
   Hart     *hart;
   Dinsn    *first;
-  Cold      cold[SCRATCH_SLOTS];
+  Cold      cold[BLOCK_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
   bool      stops;
 } Builder;
 
 static Dinsn *put(Builder *b, unsigned op, unsigned index)
 {
+  debug_check(b->slots < BLOCK_SLOTS);
   Dinsn *slot = &b->first[b->slots];
   *slot = (Dinsn){ .fn = tier0_handlers[op] };
   b->cold[b->slots++] = (Cold){ .op = (uint16_t)op, .offset = (uint8_t)(b->offset / 2), .index = (uint8_t)index, .accesses = (uint16_t)b->accesses };
@@ -278,8 +280,8 @@ enum { COST_DISPATCH = 4, SAVED_LINK = 3, COST_INSN = 12 };
 // Covers the block with the cheapest handlers, from its end to its start.
 static void fuse(Builder *b)
 {
-  unsigned cost[SCRATCH_SLOTS + 4] = { 0 };            // from this slot to the end
-  Handler *chosen[SCRATCH_SLOTS];
+  unsigned cost[BLOCK_SLOTS + 2] = { 0 };            // from this slot to the end
+  Handler *chosen[BLOCK_SLOTS];
   for (unsigned i = b->slots; i-- > 0;) {
     unsigned op = b->cold[i].op, at[3], linked;
     chosen[i] = NULL;
@@ -395,10 +397,11 @@ static void keep(Hart *hart, CodePage *page, BlockHead *head)
 static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned most, bool kept)
 {
   Blocks *blocks = hart->blocks;
-  if (blocks->used + 2 * SCRATCH_SLOTS > ARENA_SLOTS) {
+  if (blocks->used + SCRATCH_SLOTS > ARENA_SLOTS) {
     uint64_t gpa = page->gpa;
+    const uint8_t *host = page->host;
     blocks_flush(hart);
-    page = make_page(hart, gpa);
+    page = make_page(hart, gpa, host);
   }
   Builder b = { .hart = hart, .stops = has_stops(hart), .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
@@ -422,11 +425,7 @@ static CodePage *fetch_page(Hart *hart, uint64_t gva, bool *whole)
   uint64_t gpa;
   hart->fetch->misses[TLB_EXECUTE]++;
   if (!hart_fetch(hart, gva, &gpa)) return NULL;
-  CodePage *page = make_page(hart, gpa);
-  if (!page) {
-    hart_raise(hart, CAUSE_FETCH_ACCESS, gva);
-    return NULL;
-  }
+  CodePage *page = make_page(hart, gpa, mem_ram(hart->mem, gpa, 2) - (gpa & ~PAGE_MASK));
   *whole = !hart->pmp.active || pmp_uniform(&hart->pmp, gpa);
   if (*whole) tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
   return page;

@@ -3,6 +3,7 @@
 # A fresh Debian 12 needs git and python3 for this script and nothing else: --install-deps installs the rest.
 # SPDX-License-Identifier: MIT
 import argparse
+import ctypes
 import glob
 import os
 import shlex
@@ -22,6 +23,7 @@ NEEDS = [
     ("lua lpeg", "lua-lpeg", "build"),
     ("file /usr/include/libfdt.h", "libfdt-dev", "the device tree of a machine"),
     ("file /usr/include/zstd.h", "libzstd-dev", "compressed kernels and images"),
+    ("so libxxhash.so.0", "libxxhash0", "the hash of a machine"),
     ("lua luv", "lua-luv", "the umbra command"),
     ("lua cjson", "lua-cjson", "the umbra command"),
     ("lua argparse", "lua-argparse", "the umbra command"),
@@ -73,6 +75,11 @@ def is_there(probe):
         return output("pkg-config", "--exists", name) is not None
     if kind == "lua":
         return output("luajit", "-e", 'require "%s"' % name) is not None
+    if kind == "so":
+        try:
+            return ctypes.CDLL(name) is not None
+        except OSError:
+            return False
     if kind == "ctags":                             # the other ctags has no "end" field
         return "Universal" in (output("ctags", "--version") or "")
     return bool(glob.glob(os.path.join(output("clang", "-print-resource-dir") or "none", "lib/linux/libclang_rt.fuzzer-*.a")))

@@ -107,6 +107,11 @@ UM_EXPORT bool um_clock_is_virtual(const um_clock *clock)
   return clock->virtual_rate != 0;
 }
 
+UM_EXPORT uint64_t um_clock_instructions(const um_clock *clock)
+{
+  return clock->instructions;
+}
+
 UM_EXPORT void um_clock_free(um_clock *clock)
 {
   free(clock);

@@ -57,6 +57,8 @@ void     um_hart_free(um_hart *hart);
 void     um_hart_reset(um_hart *hart);                             // registers 0, machine mode, pc = reset_pc
 // Another hart beside the first: they run by turns and share decoded code. At most 8; freed in reverse order.
 um_hart *um_hart_add(um_hart *first, uint64_t hartid, struct um_fault *why);
+// All harts of `first` sleep and no timer will wake one: only the host can.
+bool     um_hart_idle(const um_hart *first);
 // The answer to UM_EXIT_MMIO: what a load reads, anything for a store.
 int      um_hart_answer(um_hart *first, uint64_t value, struct um_fault *why);
 // Declared state, for hashes and comparisons: name, bytes an element, elements. index from 0; UM_EINVAL past the end.

@@ -248,6 +248,13 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   return UM_OK;
 }
 
+// Between rounds only: in the middle of one, time has yet to pass for those that slept before.
+UM_EXPORT bool um_hart_idle(const um_hart *first)
+{
+  Turns *turns = first->turns;
+  return !turns->left && all_asleep(turns) && first->clock->next == CLOCK_NEVER;
+}
+
 UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *why)
 {
   Hart *hart = first->turns->hart[first->turns->turn];

@@ -160,6 +160,17 @@ describe("a hart", function()
     assert.equal("machine", hart:privilege())
   end)
 
+  it("is the only one of its memory until it is closed", function()
+    make({}, code(ADDI_A0, BACK))
+    hart:run(100)
+    refuses(function() cpu.new { mem = m, clock = c, control = k, reset_pc = BASE } end, "cpu: mem: it has a hart already")
+    hart:close()
+    hart = cpu.new { mem = m, clock = c, control = k, reset_pc = BASE }
+    assert.equal("budget", (hart:run(100)))
+    refuses(function() cpu.new { mem = mem.new(), clock = c, control = k, reset_pc = BASE + 1 } end,
+      "cpu: reset_pc: an even address expected, not 0x80000001")
+  end)
+
   it("refuses options that make no sense", function()
     m, c, k = mem.new(), clock.new(), control.new()
     local function new(options)

@@ -39,11 +39,12 @@ Blocks *blocks_new(void)
   return blocks;
 }
 
-static void free_pages(Blocks *blocks)
+static void free_pages(Blocks *blocks, Mem *mem)
 {
   for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
     for (CodePage *page = blocks->bucket[i], *next; page; page = next) {
       next = page->next;
+      mem_page_clear(mem, page->gpa, PAGE_CODE);
       free(page);
     }
     blocks->bucket[i] = NULL;
@@ -51,10 +52,10 @@ static void free_pages(Blocks *blocks)
   blocks->pages = 0;
 }
 
-void blocks_free(Blocks *blocks)
+void blocks_free(Blocks *blocks, Mem *mem)
 {
   if (!blocks) return;
-  free_pages(blocks);
+  free_pages(blocks, mem);
   munmap(blocks->arena, ARENA_SLOTS * sizeof(Dinsn));
   free(blocks->starts);
   free(blocks);
@@ -68,9 +69,7 @@ uint32_t blocks_generation(const Blocks *blocks)
 void blocks_flush(Hart *hart)
 {
   Blocks *blocks = hart->blocks;
-  for (unsigned i = 0; i < PAGE_BUCKETS; i++)
-    for (CodePage *page = blocks->bucket[i]; page; page = page->next) mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
-  free_pages(blocks);
+  free_pages(blocks, hart->mem);
   hart_flush_fetch(hart);                   // execute entries point at the pages just freed
   memset(blocks->starts, 0, ARENA_SLOTS / 8);
   blocks->used = SCRATCH_SLOTS;

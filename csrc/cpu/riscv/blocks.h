@@ -62,7 +62,7 @@ static inline Dinsn *block_first(const BlockHead *head) { return (Dinsn *)(uintp
 static inline Cold *block_cold(const BlockHead *head) { return (Cold *)(block_first(head) + head->slots); }
 
 Blocks *blocks_new(void);
-void blocks_free(Blocks *blocks);
+void blocks_free(Blocks *blocks, Mem *mem);
 uint32_t blocks_generation(const Blocks *blocks);                      // changes when everything is dropped
 void blocks_flush(Hart *hart);                                        // drops every block; nothing may be running one afterwards
 BlockHead *blocks_of(const Blocks *blocks, const Dinsn *ip);          // the block a slot lies in

@@ -418,7 +418,7 @@ static void write_mcountinhibit(Hart *hart, unsigned number, uint64_t value)
   write_counter(hart, CSR_MINSTRET, instret);
 }
 
-bool csr_counter_allowed(Hart *hart, unsigned index)
+static bool counter_allowed(Hart *hart, unsigned index)
 {
   if (hart->priv == PRIV_M) return true;
   if (!(hart->mcounteren >> index & 1)) return false;
@@ -581,7 +581,7 @@ static bool allowed(Hart *hart, const Csr *csr)
 {
   switch (csr->needs) {
   case NEEDS_FP: return hart->mstatus & MSTATUS_FS;
-  case NEEDS_COUNTER: return csr_counter_allowed(hart, csr->number & 31);
+  case NEEDS_COUNTER: return counter_allowed(hart, csr->number & 31);
   case NEEDS_STCE:
     return hart->priv == PRIV_M || (hart->menvcfg & MENVCFG_STCE && hart->mcounteren >> COUNTER_TIME & 1);
   case NEEDS_VM: return hart->priv == PRIV_M || !(hart->mstatus & MSTATUS_TVM);

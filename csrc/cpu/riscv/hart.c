@@ -6,14 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int check_options(const struct um_hart_options *o, struct um_fault *why)
+static int check_options(const Mem *mem, const struct um_hart_options *o, struct um_fault *why)
 {
+  if (mem->code_watch) return fault_set(why, UM_EINVAL, "mem: it has a hart already");      // who is told when code changes
   if (o->tlb_entries < 16 || o->tlb_entries > 65536 || (o->tlb_entries & (o->tlb_entries - 1)))
     return fault_set(why, UM_EINVAL, "tlb_entries: a power of two from 16 to 65536 expected, not %u", o->tlb_entries);
   if (o->paging_levels != 0 && (o->paging_levels < 3 || o->paging_levels > 5))
     return fault_set(why, UM_EINVAL, "paging_levels: 0, 3, 4 or 5 expected, not %u", o->paging_levels);
   if (o->pmp_entries != 0 && o->pmp_entries != PMP_ENTRIES)
     return fault_set(why, UM_EINVAL, "pmp_entries: 0 or %d expected, not %u", PMP_ENTRIES, o->pmp_entries);
+  if (o->reset_pc & 1) return fault_set(why, UM_EINVAL, "reset_pc: an even address expected, not %#llx", (unsigned long long)o->reset_pc);
   if (!(o->extensions >> EXT_I & 1)) return fault_set(why, UM_EINVAL, "extensions: i is missing");
   return UM_OK;
 }
@@ -58,7 +60,7 @@ static Hart *make(Mem *mem, Clock *clock, Control *control, Turns *turns, const 
 
 UM_EXPORT um_hart *um_hart_new(um_mem *mem, um_clock *clock, um_control *control, const struct um_hart_options *options, struct um_fault *why)
 {
-  return check_options(options, why) < 0 ? NULL : make(mem, clock, control, NULL, options, why);
+  return check_options(mem, options, why) < 0 ? NULL : make(mem, clock, control, NULL, options, why);
 }
 
 UM_EXPORT um_hart *um_hart_add(um_hart *first, uint64_t hartid, struct um_fault *why)
@@ -78,12 +80,13 @@ UM_EXPORT void um_hart_free(um_hart *hart)
   Turns *turns = hart->turns;
   if (turns) check_values(turns->hart[turns->count - 1] == hart, turns->count, 0);    // the last made goes first
   clock_remove(hart->clock, &hart->stimer);
+  if (hart->clock->runner == hart) hart->clock->runner = NULL;
   if (turns && --turns->count > 0) {
     turns->turn = 0;
     turns->left = 0;
   } else {
     if (hart->mem->code_watcher == hart) hart->mem->code_watch = NULL;
-    blocks_free(hart->blocks);
+    blocks_free(hart->blocks, hart->mem);
     free(turns);
   }
   tlb_fini(&hart->machine_tlb);
@@ -98,6 +101,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
+  hart->mmio.state = MMIO_NONE;
   csr_reset(hart);
 }
 

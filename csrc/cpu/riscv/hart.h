@@ -78,7 +78,7 @@ enum { CONTEXT_M, CONTEXT_S, CONTEXT_S_SUM, CONTEXT_U, CONTEXTS };
 typedef struct Jump {
   uint64_t gva, epoch;
   const Dinsn *first;
-  uint64_t unused;
+  uint64_t unused;                 // 32 bytes: an index is one shift
 } Jump;
 
 enum { JUMPS = 1024 };
@@ -111,7 +111,7 @@ struct um_hart {
   void    *reserved;
   uint64_t reserved_value;
 
-  // Where guest code is, for helpers that need the exact count or place (hart_sync).
+  // Where guest code is, for helpers that need the exact count or place (SYNC in tier0.c).
   const Dinsn *ip;
   int64_t  budget;                 // low 32 bits: instructions left of the slice; high 32: memory accesses
   uint64_t block_pc;
@@ -191,7 +191,8 @@ static inline bool hart_has(const Hart *hart, int extension)
 // csr.c
 enum { CSR_WRITE, CSR_SET, CSR_CLEAR };                      // csrrw, csrrs, csrrc
 // One CSR instruction: *old gets the value when `read`; written with `operand` when `write`. mip needs the whole
-// instruction at once: a set or clear of SEIP sees the software bit, not the line (manual 3.1.9). False: illegal.
+// instruction at once: a set or clear of SEIP sees the software bit, not the line (manual 3.1.9). False: illegal
+// (hart_raise was called). May set hart->leave.
 bool csr_modify(Hart *hart, unsigned number, int how, bool read, bool write, uint64_t operand, uint64_t *old);
 const char *csr_name(unsigned number);                       // NULL: none
 bool csr_read(Hart *hart, unsigned number, uint64_t *value); // as machine mode; false: no such CSR here
@@ -200,7 +201,6 @@ void csr_reset(Hart *hart);
 uint64_t hart_mip(Hart *hart);                               // lines, software bits and stimecmp together
 void hart_line(void *hart, unsigned bit, bool level);        // an IrqSink
 void hart_stimer_fire(void *hart);                           // what hart->stimer calls; clock_add it before csr_reset
-bool csr_counter_allowed(Hart *hart, unsigned index);
 
 // trap.c
 void hart_raise(Hart *hart, uint64_t cause, uint64_t value); // notes an exception: the caller leaves with false

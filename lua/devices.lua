@@ -21,6 +21,17 @@ local IRQ = { "irq", type = "integer", min = 1, max = 1023, help = "input of the
 
 local models = {}
 
+-- Interrupts of every hart, as the device tree lists them: interrupts_of(m, 3, 7) is phandle of hart 0's controller, 3, the same, 7, ...
+local function interrupts_of(m, ...)
+  local cells = {}
+  for i = 0, m.harts - 1 do
+    for _, number in ipairs { ... } do
+      cells[#cells + 1], cells[#cells + 2] = m.intc_phandles[i], number
+    end
+  end
+  return unpack(cells)
+end
+
 -- Memory that guest stores cannot change. At the address where a hart starts it is the reset ROM, which the machine fills.
 models.rom = {
   options = { { "size", type = "size", default = 4096, min = 4096, max = 2^28, multiple_of = 4096, help = "bytes" } },
@@ -46,31 +57,35 @@ models.clint = {
   options = {},
   create  = function(_, m) return C.um_clint_new(m.clock.ptr, m.why) end,
   connect = function(row, m)
-    local software, timer = m:new_line(), m:new_line()
-    fault.check(C.um_clint_lines(row.ptr, 0, software, timer, m.why), m.why)
-    m.hart:connect(software, "msip")
-    m.hart:connect(timer, "mtip")
+    for i = 0, m.harts - 1 do
+      local software, timer = m:new_line(), m:new_line()
+      fault.check(C.um_clint_lines(row.ptr, i, software, timer, m.why), m.why)
+      m.cpu[i]:connect(software, "msip")
+      m.cpu[i]:connect(timer, "mtip")
+    end
   end,
   node    = "clint",
   tree    = function(t, _, m)
-    t:prop("compatible", "sifive,clint0", "riscv,clint0"):prop("interrupts-extended", m.hart_phandle, 3, m.hart_phandle, 7)
+    t:prop("compatible", "sifive,clint0", "riscv,clint0"):prop("interrupts-extended", interrupts_of(m, 3, 7))
   end,
 }
 
 models.plic = {
   options = { { "sources", type = "integer", default = 95, min = 1, max = 1023, help = "interrupt inputs, numbered from 1" } },
-  create  = function(row, m) return C.um_plic_new(row.options.sources, 2, m.why) end,
+  create  = function(row, m) return C.um_plic_new(row.options.sources, 2 * m.harts, m.why) end,
   connect = function(row, m)
-    for context, bit in ipairs { "meip", "seip" } do
-      local line = m:new_line()
-      fault.check(C.um_plic_context(row.ptr, context - 1, line, m.why), m.why)
-      m.hart:connect(line, bit)
+    for i = 0, m.harts - 1 do
+      for mode, bit in ipairs { "meip", "seip" } do
+        local line = m:new_line()
+        fault.check(C.um_plic_context(row.ptr, 2 * i + mode - 1, line, m.why), m.why)
+        m.cpu[i]:connect(line, bit)
+      end
     end
   end,
   node    = "plic",
   tree    = function(t, row, m)
     t:prop("compatible", "sifive,plic-1.0.0", "riscv,plic0"):prop("phandle", row.phandle):prop("riscv,ndev", row.options.sources)
-      :prop("interrupts-extended", m.hart_phandle, 11, m.hart_phandle, 9)
+      :prop("interrupts-extended", interrupts_of(m, 11, 9))
       :bytes("interrupt-controller"):prop("#interrupt-cells", 1):prop("#address-cells", 0)
   end,
 }

@@ -18,6 +18,8 @@ return machine {
     tlb   = { entries = param { "tlb", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "entries a kind" } },
   },
   ram     = { at = 0x80000000, size = param "ram" },
+  clock   = param "clock",
+  rate    = param "rate",
   seed    = param "seed",
   console = serial,
   map     = {

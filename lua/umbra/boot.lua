@@ -2,7 +2,7 @@
 --
 -- The places are QEMU's for its `virt` board: firmware at the start of RAM, the kernel 2 MiB aligned behind it, the device tree at
 -- the end of RAM (below 3 GiB), the initial RAM disk right below that. Without firmware the kernel starts in machine mode.
--- Entry: a0 = hart id, a1 = device tree, a2 = struct fw_dynamic_info of OpenSBI (docs/firmware/fw_dynamic.md there).
+-- Entry of every hart: a0 = hart id, a1 = device tree, a2 = struct fw_dynamic_info of OpenSBI (docs/firmware/fw_dynamic.md there).
 -- SPDX-License-Identifier: MIT
 local ffi   = require "ffi"
 local bits  = require "umbra.bits"
@@ -165,7 +165,7 @@ local function write(m, gpa, bytes)
   fault.check(C.um_mem_write(m.mem.ptr, bits.u64(gpa), bytes, #bytes, m.why), m.why)
 end
 
--- Puts everything into the memory of machine `m` and its hart at the start. `tree(plan)` gives the device tree's bytes.
+-- Puts everything into the memory of machine `m` and its harts at the start. `tree(plan)` gives the device tree's bytes.
 -- Returns the plan.
 function boot.place(m, files, tree)
   local size = #tree(boot.plan(files, m.ram, 0))                 -- its length does not depend on the addresses in it
@@ -176,16 +176,17 @@ function boot.place(m, files, tree)
   if files.kernel then put(m, "kernel", files.kernel, plan.kernel) end
   if files.initrd then write(m, plan.initrd, files.initrd.bytes) end
   if plan.tree then write(m, plan.tree, tree(plan)) end
-  local hart = m.hart
   if m.rom then
     write(m, m.rom.at, reset_vector(plan))
-  else
+    return plan
+  end
+  if files.firmware then write(m, plan.info, fw_dynamic_info(plan, 0)) end
+  for i = 0, m.harts - 1 do
+    local hart = m.cpu[i]
     hart:set_pc(plan.start)
+    hart:set_reg("a0", i)
     hart:set_reg("a1", plan.tree or 0)
-    if files.firmware then
-      write(m, plan.info, fw_dynamic_info(plan, 0))
-      hart:set_reg("a2", plan.info)
-    end
+    if files.firmware then hart:set_reg("a2", plan.info) end
   end
   return plan
 end

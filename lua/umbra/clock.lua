@@ -1,4 +1,6 @@
 -- clock: guest time; one clock a machine, which its timers and harts share.
+--
+-- A wall clock follows the host's; a virtual one (with a `rate`) passes as the harts run instructions, and jumps while all sleep.
 -- SPDX-License-Identifier: MIT
 local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
@@ -14,18 +16,23 @@ Clock.__index = Clock
 
 local OPTIONS = {
   { "hertz", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks a second" },
+  { "rate", type = "integer", min = 1, max = 10^12, help = "makes it virtual: instructions a second of guest time" },
 }
 
--- clock.new { hertz = 10000000 }: starts at 0 and follows the host's monotonic clock.
+-- clock.new { hertz = 10000000 }: starts at 0 and follows the host's monotonic clock; with rate = 100000000 it counts instructions.
 function clock.new(options)
   options = schema.check(options, OPTIONS, "clock")
-  local ptr = C.um_clock_new(options.hertz)
+  local ptr = options.rate and C.um_clock_new_virtual(options.hertz, options.rate) or C.um_clock_new(options.hertz)
   if ptr == nil then fault.raise "clock: the host has no memory for it" end
   return handle.new(Clock, ptr, C.um_clock_free)
 end
 
 function Clock:now() return bits.number(C.um_clock_now(self.ptr)) end          -- ticks
 function Clock:hertz() return tonumber(C.um_clock_hertz(self.ptr)) end
+function Clock:is_virtual() return C.um_clock_is_virtual(self.ptr) end
+
+-- What a virtual clock has counted: instructions of one hart, and the time when all slept as if they had been run. 0 of a wall clock.
+function Clock:instructions() return bits.number(C.um_clock_instructions(self.ptr)) end
 
 Clock.close = handle.close
 

@@ -179,11 +179,26 @@ function cpu.new(options)
   return self
 end
 
+-- Another hart beside the first one: they share what cpu.new was told, run by turns in the first one's run, and are closed in
+-- reverse order, before it. At most 8 in all.
+function Hart:add(hartid)
+  local ptr = C.um_hart_add(self.ptr, hartid, self.why)
+  if ptr == nil then fault.raise("cpu: %s", ffi.string(self.why.text)) end
+  C.um_hart_reset(ptr)
+  local other = handle.new(Hart, ptr, C.um_hart_free, {
+    own = self.own, first = self, why = self.why, exit = self.exit, isa = self.isa, extensions = self.extensions, mmu = self.mmu,
+  })
+  ffi.gc(ptr, nil)
+  return other
+end
+
 function Hart:check(status) return fault.check(status, self.why) end
 
 -- Runs at most `budget` instructions (default: no limit) and `seconds` of host time (default: no limit). Returns why it came
--- back: "budget", "time", "halt", "attention" or "stop"; and how many instructions were executed.
+-- back: "budget", "time", "halt", "attention" or "stop"; and how many instructions were executed. Harts that were added run too;
+-- hart.exit.hart is the place (from 0) of the one the reason is about.
 function Hart:run(budget, seconds)
+  if self.first then fault.raise "hart:run: harts that were added run with the first one" end
   local ns = seconds and math.min(seconds * 1e9, EVER) or EVER
   if C.um_hart_run(self.ptr, budget and math.min(budget, EVER) or EVER, ns, self.exit) < 0 then
     fault.raise("hart:run: a budget of %s instructions and %s seconds", tostring(budget), tostring(seconds))
@@ -192,6 +207,21 @@ function Hart:run(budget, seconds)
 end
 
 function Hart:reset() C.um_hart_reset(self.ptr) end
+
+-- Whether this hart and those added to it sleep, with no timer to wake one: only the host can.
+function Hart:idle() return C.um_hart_idle(self.ptr) end
+
+-- The declared state: { name =, size =, count =, bytes = } a row, `count` elements of `size` bytes.
+function Hart:state()
+  local rows, row = {}, ffi.new "struct um_hart_state"
+  while C.um_hart_state(self.ptr, #rows, row, self.why) >= 0 do
+    local size, index = row.size * row.count, #rows
+    local to = ffi.new("uint8_t[?]", size)
+    self:check(C.um_hart_state_read(self.ptr, index, to, size, self.why))
+    rows[index + 1] = { name = ffi.string(row.name), size = row.size, count = row.count, bytes = ffi.string(to, size) }
+  end
+  return rows
+end
 
 local function index_of(names, name, what)
   if type(name) == "number" and name >= 0 and name < 32 and name % 1 == 0 then return name end
@@ -312,6 +342,26 @@ function Hart:counters()
     mmio         = tonumber(counts.mmio),
     idle_ns      = tonumber(counts.idle_ns),
   }
+end
+
+local function add(to, from)
+  for key, value in pairs(from) do                -- sums: any order will do
+    if type(value) == "table" then
+      to[key] = to[key] or {}
+      add(to[key], value)
+    else
+      to[key] = (to[key] or 0) + value
+    end
+  end
+end
+
+-- The counters of several harts, added up. Decoded blocks are one set, which the harts of a machine share.
+function cpu.sum_counters(list)
+  local sum = {}
+  for _, counts in ipairs(list) do add(sum, counts) end
+  sum.blocks = {}
+  add(sum.blocks, list[1].blocks)
+  return sum
 end
 
 -- "addi a0,a0,1" for the instruction in `word` at `pc` (default 0), and its length in bytes; nil when it is none.

@@ -13,6 +13,7 @@ local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
 local devices = require "devices"
 local fault   = require "umbra.fault"
+local hash    = require "umbra.hash"
 local host    = require "umbra.host"
 local image   = require "umbra.image"
 local mem     = require "umbra.mem"
@@ -29,6 +30,9 @@ Description.__index = Description
 
 local WATCHDOG = 5                                -- seconds a machine file may take
 local SLICE = 0.01                                -- seconds between two looks at consoles and limits
+local LOOK = 2^20                                 -- instructions between two such looks with a virtual clock
+local RATE = 100000000                            -- instructions a second of virtual time
+local FIXED_SEED = 1                              -- of a machine with a virtual clock
 local MOST_LEVELS = 8                             -- of machines extending machines
 
 local TOP = {
@@ -40,10 +44,12 @@ local TOP = {
   { "boot", type = "table", default = {}, help = "what runs" },
   { "console", type = "string", help = "row whose text is the machine's; default: the first that has one" },
   { "timebase", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks of the guest's clock a second" },
-  { "seed", type = "integer", default = 0, min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy" },
+  { "clock", type = "enum", values = { "wall", "virtual" }, default = "wall", help = "guest time: the host's, or counted in instructions" },
+  { "rate", type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart; 100000000" },
+  { "seed", type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy; default 0, with a virtual clock 1" },
 }
 
-local HARTS = { "harts", type = "integer", default = 1, min = 1, max = 1, help = "this version runs one" }
+local HARTS = { "harts", type = "integer", default = 1, min = 1, max = 8, help = "they take turns" }
 
 local RAM = {
   { "at", type = "address", default = 0x80000000, max = 2^48, multiple_of = 4096, help = "first address" },
@@ -155,8 +161,9 @@ end
 
 local function check_cpu(options)
   local own = schema.check(options, with_harts(cpu.OPTIONS), "cpu")
+  local harts = own.harts
   own.harts = nil
-  return cpu.check(own, "cpu")
+  return cpu.check(own, "cpu"), harts
 end
 
 -- Checks a description. What a script gets back can be built by machine.build; a machine file returns it.
@@ -176,8 +183,11 @@ local function describe(_, options)
     for key in pairs(options.boot or {}) do raw.boot[key] = own[key] end
   end
   local checked = schema.check(raw, TOP)
-  local self = setmetatable({ raw = raw, name = checked.name, timebase = checked.timebase, seed = checked.seed }, Description)
-  self.cpu = check_cpu(checked.cpu)
+  if checked.rate and checked.clock ~= "virtual" then fault.raise("rate = %d needs clock = \"virtual\": a wall clock counts no instructions", checked.rate) end
+  local self = setmetatable({
+    raw = raw, name = checked.name, timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
+  }, Description)
+  self.cpu, self.harts = check_cpu(checked.cpu)
   self.ram = schema.check(checked.ram, RAM, "ram")
   self.boot = schema.check(checked.boot, BOOT, "boot")
   if options.map ~= nil and type(options.map) ~= "table" then fault.raise("`map` must be a table of rows, not %s", schema.show(options.map)) end
@@ -380,7 +390,7 @@ end
 local function build(self, description)
   self.files   = boot.open(description.boot)
   self.control = owned(self, control.new())
-  self.clock   = owned(self, clock.new { hertz = description.timebase })
+  self.clock   = owned(self, clock.new { hertz = description.timebase, rate = description.rate })
   self.mem     = owned(self, mem.new())
   if C.um_mem_add_ram(self.mem.ptr, self.ram.at, self.ram.size, 0, "ram", self.why) < 0 then fault.raise("ram.size: %s", ffi.string(self.why.text)) end
   make_devices(self, description)
@@ -390,6 +400,7 @@ local function build(self, description)
   for _, row in ipairs(cpu.OPTIONS) do options[row[1]] = description.cpu[row[1]] end
   self.hart = owned(self, cpu.new(options))
   self.cpu  = { [0] = self.hart }
+  for i = 1, self.harts - 1 do self.cpu[i] = owned(self, self.hart:add(i)) end
   connect(self)
   choose_console(self, description)
   open_signature(self, description.boot)
@@ -400,7 +411,8 @@ end
 function machine.build(description)
   if getmetatable(description) ~= Description then fault.raise("machine.build takes what machine {...} returns, not %s", schema.show(description)) end
   local self = setmetatable({
-    name = description.name, description = description, ram = description.ram, seed = description.seed, timebase = description.timebase,
+    name = description.name, description = description, ram = description.ram, timebase = description.timebase, harts = description.harts,
+    is_virtual = description.rate ~= nil, seed = description.seed or (description.rate and FIXED_SEED or 0), done = 0,
     why = ffi.new "struct um_fault", closers = {}, consoles = {}, rows = {},
   }, Machine)
   self.guard = guard(self)
@@ -423,7 +435,7 @@ function Machine:reset()
   for _, row in ipairs(self.rows) do
     if row.ptr then C.um_dev_reset(row.ptr) end
   end
-  self.hart:reset()
+  for i = 0, self.harts - 1 do self.cpu[i]:reset() end
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
 end
 
@@ -444,10 +456,12 @@ local function write_signature(self)
 end
 
 -- Runs for one slice (at most `budget` instructions and `seconds` of host time) and serves the consoles. Returns the hart's reason
--- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit.
-function Machine:slice(budget, seconds)
-  for _, text in ipairs(self.consoles) do text:feed() end
+-- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit. hold: what was sent and
+-- not yet taken waits.
+function Machine:slice(budget, seconds, hold)
+  for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
   local reason, executed = self.hart:run(budget, seconds)
+  self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
   local halt, code = self.control:halted()
   if halt then
@@ -466,21 +480,38 @@ local RUN = {
   { "console", type = "table", help = "whose text until_text means; default: the machine's" },
 }
 
--- One look at the limits: the result when the run is over, else nil.
-local function finished(self, options, state, reason)
-  if options.until_text then
+-- Whether the consoles may be looked at now. With a virtual clock what the host does must not depend on how long it took: only every
+-- LOOK instructions, and where the guest sleeps until somebody types.
+local function may_look(self)
+  return not self.is_virtual or self.done % LOOK == 0 or self.ended ~= nil or self.hart:idle()
+end
+
+-- One look at the limits: the result when the run is over, else nil. short: a budget was used up by less instructions (traps whose
+-- handler traps at once retire nothing).
+local function finished(self, options, state, reason, short)
+  if options.until_text and (may_look(self) or short) then
     local found = { state.console:find(options.until_text, options.is_pattern) }
     if found[1] ~= nil then return { reason = "text", found = found } end
   end
   if self.ended then return { reason = self.ended.reason, code = self.ended.code } end
   if reason == "stop" then return { reason = "pc" } end
-  -- A trap whose handler traps at once retires nothing; its tries use the budget up all the same.
-  if state.left and (state.left <= 0 or reason == "budget") then return { reason = "instructions" } end
+  if state.left and (state.left <= 0 or short) then return { reason = "instructions" } end
   if state.deadline and host.seconds() >= state.deadline then return { reason = "timeout" } end
 end
 
--- Runs until one of the limits given, or until the guest ends. Returns { reason =, executed =, pc = }: reason is "instructions",
--- "text" (found = what matched), "pc", "timeout", or what the guest asked for: "off" and "exit" (code = its exit code), "reset".
+-- Instructions to the next limit or look, nil: none.
+local function budget_of(self, state)
+  if not self.is_virtual then return state.left end
+  return math.min(state.left or LOOK, LOOK - self.done % LOOK)
+end
+
+local function stop_at(self, pc, on)
+  for i = 0, self.harts - 1 do self.cpu[i]:stop_at(pc, on) end
+end
+
+-- Runs until one of the limits given, or until the guest ends. Returns { reason =, executed =, hart =, pc = }: reason is
+-- "instructions", "text" (found = what matched), "pc", "timeout", or what the guest asked for: "off" and "exit" (code = its exit
+-- code), "reset"; hart is the number of the hart that ran last, pc its next instruction.
 function Machine:run(options)
   options = schema.check(options, RUN, "run")
   local state = {
@@ -491,7 +522,7 @@ function Machine:run(options)
   if options.until_text and not state.console then fault.raise("run: until_text needs a console in the map") end
   if options.until_pc then
     if not bits.is_integer(options.until_pc) then fault.raise("run: `until_pc` must be an address, not %s", schema.show(options.until_pc)) end
-    self.hart:stop_at(options.until_pc)
+    stop_at(self, options.until_pc)
   end
   local executed, result = 0, nil
   local ok, text = pcall(function()
@@ -499,23 +530,35 @@ function Machine:run(options)
     while not result do
       local seconds = state.deadline and math.max(math.min(state.deadline - host.seconds(), SLICE), 0) or SLICE
       if self.ended then result = finished(self, options, state) break end
-      local reason, count = self:slice(state.left, seconds)
+      local budget = budget_of(self, state)
+      local reason, count = self:slice(budget, seconds, not may_look(self))
       executed = executed + count
       if state.left then state.left = state.left - count end
-      result = finished(self, options, state, reason)
+      result = finished(self, options, state, reason, reason == "budget" and count < budget)
     end
   end)
-  if options.until_pc then self.hart:stop_at(options.until_pc, false) end
+  if options.until_pc then stop_at(self, options.until_pc, false) end
   if not ok then error(text, 0) end
-  result.executed, result.pc = executed, self.hart:pc()
+  result.executed, result.hart = executed, self.hart.exit.hart
+  result.pc = self.cpu[result.hart]:pc()
   return result
 end
 
--- Everything that was counted, as a tree of numbers: the hart's (umbra.cpu), and reads and writes by device.
+-- The state of the machine as 16 hexadecimal digits (umbra.hash): equal for equal memory, harts, devices and virtual time.
+function Machine:hash() return hash.of(self) end
+
+-- Everything that was counted, as a tree of numbers: the harts' (umbra.cpu) added up, those of each where there are several, and
+-- reads and writes by device.
 function Machine:counters()
-  local counts = self.hart:counters()
+  local each = {}
+  for i = 0, self.harts - 1 do each[i + 1] = self.cpu[i]:counters() end
+  local counts = cpu.sum_counters(each)
   counts.traps = { exceptions = counts.exceptions, interrupts = counts.interrupts }
   counts.exceptions, counts.interrupts = nil, nil
+  if self.harts > 1 then
+    counts.harts = {}
+    for i, own in ipairs(each) do counts.harts["hart" .. i - 1] = own end
+  end
   local row, by_device = ffi.new "struct um_mem_row", {}
   for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
     fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)

@@ -24,10 +24,12 @@ local USUAL = {
   { "drive",    type = "path", help = "disk image" },
   { "guest",    type = "string", help = "fetched guest that gives what is not named, or none (umbra fetch lists them)" },
   { "ram",      type = "size", default = 512 * 2^20, min = 2^20, max = 2^40, multiple_of = 4096, help = "guest memory" },
-  { "harts",    type = "integer", default = 1, min = 1, max = 1, help = "harts" },
+  { "harts",    type = "integer", default = 1, min = 1, max = 8, help = "harts" },
   { "isa",      type = "string", help = "instruction set" },
   { "mmu",      type = "enum", values = { "none", "sv39", "sv48", "sv57" }, help = "widest address translation" },
-  { "seed",     type = "integer", default = 0, min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy" },
+  { "clock",    type = "enum", values = { "wall", "virtual" }, default = "wall", help = "guest time: the host's, or counted in instructions" },
+  { "rate",     type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart [100000000]" },
+  { "seed",     type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy [0; virtual clock: 1]" },
 }
 
 -- What is being loaded: { given = {name = value}, rows = {...}, values = {}, folder = "dir/", lenient = bool }, or nil.

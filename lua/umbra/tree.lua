@@ -1,7 +1,7 @@
 -- tree: the device tree of a machine, from the rows of its map.
 --
--- As Linux's Documentation/devicetree/bindings ask for it. Phandles: the hart's interrupt controller is 2 (its cpu node 1), rows
--- that others refer to follow.
+-- As Linux's Documentation/devicetree/bindings ask for it. Phandles: the cpu node of hart i is 2i + 1, its interrupt controller
+-- 2i + 2; the rows follow.
 -- SPDX-License-Identifier: MIT
 local ffi     = require "ffi"
 local dtb     = require "umbra.dtb"
@@ -9,7 +9,6 @@ local devices = require "devices"
 
 local tree = {}
 
-local CPU_PHANDLE, INTC_PHANDLE, FIRST_PHANDLE = 1, 2, 3
 local CACHE_BLOCK = 64                            -- bytes that cbo.zero clears
 
 -- "rv64imac_zicsr": the string form that older kernels read.
@@ -22,18 +21,31 @@ local function isa_string(extensions)
   return "rv64" .. table.concat(singles) .. (#others > 0 and "_" .. table.concat(others, "_") or "")
 end
 
-local function cpu_node(t, m)
+local function cpu_phandle(i) return 2 * i + 1 end
+local function intc_phandle(i) return 2 * i + 2 end
+
+local function cpu_node(t, i, hart)
   local has = {}
-  for _, name in ipairs(m.hart.extensions) do has[name] = true end
-  t:begin "cpus":prop("#address-cells", 1):prop("#size-cells", 0):prop("timebase-frequency", m.timebase)
-  t:begin "cpu@0":prop("device_type", "cpu"):prop("reg", 0):prop("status", "okay"):prop("compatible", "riscv"):prop("phandle", CPU_PHANDLE)
-  t:prop("riscv,isa", isa_string(m.hart.extensions)):prop("riscv,isa-base", "rv64i"):prop("riscv,isa-extensions", unpack(m.hart.extensions))
-  if m.hart.mmu ~= "none" then t:prop("mmu-type", "riscv," .. m.hart.mmu) end
+  for _, name in ipairs(hart.extensions) do has[name] = true end
+  t:begin("cpu@" .. i):prop("device_type", "cpu"):prop("reg", i):prop("status", "okay"):prop("compatible", "riscv"):prop("phandle", cpu_phandle(i))
+  t:prop("riscv,isa", isa_string(hart.extensions)):prop("riscv,isa-base", "rv64i"):prop("riscv,isa-extensions", unpack(hart.extensions))
+  if hart.mmu ~= "none" then t:prop("mmu-type", "riscv," .. hart.mmu) end
   if has.zicbom then t:prop("riscv,cbom-block-size", CACHE_BLOCK) end
   if has.zicboz then t:prop("riscv,cboz-block-size", CACHE_BLOCK) end
   t:begin "interrupt-controller":prop("compatible", "riscv,cpu-intc"):prop("#interrupt-cells", 1):prop("#address-cells", 0):bytes("interrupt-controller")
-    :prop("phandle", INTC_PHANDLE):finish_node()
-  t:finish_node():finish_node()
+    :prop("phandle", intc_phandle(i)):finish_node()
+  t:finish_node()
+end
+
+local function cpus_node(t, m)
+  t:begin "cpus":prop("#address-cells", 1):prop("#size-cells", 0):prop("timebase-frequency", m.timebase)
+  for i = 0, m.harts - 1 do cpu_node(t, i, m.cpu[i]) end
+  if m.harts > 1 then
+    t:begin "cpu-map":begin "cluster0"
+    for i = 0, m.harts - 1 do t:begin("core" .. i):prop("cpu", cpu_phandle(i)):finish_node() end
+    t:finish_node():finish_node()
+  end
+  t:finish_node()
 end
 
 -- 32 bytes for the kernel's random numbers: the host's, or from the seed of a machine that is to run the same every time.
@@ -75,7 +87,7 @@ end
 
 -- The bytes of the tree of machine `m` with things in memory where `plan` (umbra.boot) says. Its length depends on `m` alone.
 function tree.of(m, plan)
-  local rows, stdout, next_phandle = {}, nil, FIRST_PHANDLE
+  local rows, stdout, next_phandle = {}, nil, cpu_phandle(m.harts)
   for _, row in ipairs(m.rows) do
     if row.model.node then
       rows[#rows + 1] = row
@@ -84,11 +96,12 @@ function tree.of(m, plan)
     end
   end
   table.sort(rows, function(a, b) return a.at < b.at end)
-  m.hart_phandle = INTC_PHANDLE
+  m.intc_phandles = {}
+  for i = 0, m.harts - 1 do m.intc_phandles[i] = intc_phandle(i) end
   local t = dtb.new()
   t:begin "":prop("#address-cells", 2):prop("#size-cells", 2):prop("compatible", "riscv-virtio"):prop("model", "umbra," .. m.name)
   chosen_node(t, m, plan, stdout)
-  cpu_node(t, m)
+  cpus_node(t, m)
   t:begin(("memory@%x"):format(m.ram.at)):prop("device_type", "memory"):reg(m.ram.at, m.ram.size):finish_node()
   t:begin "soc":prop("#address-cells", 2):prop("#size-cells", 2):prop("compatible", "simple-bus"):bytes("ranges")
   for _, row in ipairs(rows) do device_node(t, m, row) end

@@ -18,7 +18,7 @@ print(("%.0f million instructions, %.0f TLB misses, %.0f page-table walks"):form
   counts.instructions / 1e6, counts.tlb.misses.read + counts.tlb.misses.write + counts.tlb.misses.execute, counts.walks))
 print(("the hart is in %s mode at pc 0x%x"):format(m.hart:privilege(), m.hart:pc()))
 
-console:send "busybox poweroff -f\n"
+console:send "poweroff\n"
 local result = m:run { timeout = 60 }
 print("it ended with: " .. result.reason)
 m:close()

@@ -31,6 +31,7 @@ NEEDS = [
     ("file /usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.elf", "opensbi", "boot"),
     ("file /usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring", "umbra fetch"),
     ("cmd xz", "xz-utils", "umbra fetch"),
+    ("cmd gpg", "gpg", "the specs of umbra fetch"),
     ("cmd busted", "lua-busted", "check"),
     ("cmd luacheck", "lua-check", "lint"),
     ("cmd clang", "clang", "lint, fuzz and the guest programs of the specs"),

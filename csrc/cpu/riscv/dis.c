@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/decode.h"
 #include "cpu/riscv/hart.h"
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static void add_operand(Text *text, char kind, int32_t value, uint64_t pc)
   case 'R': add(text, "%s", rounding_names[value & 7]); break;
   case 'F': add_fence(text, value); break;
   case 'U': add(text, "%#x", (uint32_t)value >> 12); break;
-  case 'T': add(text, "%#llx", (unsigned long long)(pc + (uint64_t)(int64_t)value)); break;
+  case 'T': add(text, "%#" PRIx64, pc + (uint64_t)(int64_t)value); break;
   case 'C':
     name = csr_name((unsigned)value);
     if (name) add(text, "%s", name);

@@ -4,9 +4,9 @@
 #include "dev/chardev.h"
 #include "dev/hostcall_ffi.h"
 
-static void print(void *owner, const void *bytes, uint32_t size)
+static uint32_t print(void *owner, const void *bytes, uint32_t size)
 {
-  chardev_put(owner, bytes, size);
+  return chardev_put(owner, bytes, size);
 }
 
 UM_EXPORT void um_hostcall_print_to(um_control *control, um_chardev *chardev)

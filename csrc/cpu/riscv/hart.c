@@ -102,6 +102,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   hart->pc = hart->options.reset_pc;
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
   hart->mmio.state = MMIO_NONE;
+  hart->call_done = 0;
   csr_reset(hart);
 }
 

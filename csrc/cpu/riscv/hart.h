@@ -100,6 +100,7 @@ struct um_hart {
   uint64_t x[33];
   uint8_t  fp_mode;                // 0: FP handlers may run at full speed
   bool     leave;                  // a helper changed what the run loop must look at: leave after this instruction
+  bool     again;                  // the host was not ready: the instruction is to be done again, which is no trap
   uint8_t  frm;
   uint64_t f[32];                  // singles are NaN-boxed
   uint64_t pc;                     // valid outside of guest code
@@ -143,6 +144,7 @@ struct um_hart {
   Blocks  *blocks;
   Turns   *turns;
   MmioAsk  mmio;
+  uint64_t call_at, call_done;     // a semihosting call that waits for room: its address, the bytes printed
   Tlb      machine_tlb;
   uint64_t machine_epoch, epochs;  // epochs given out so far; 0 is never one
   uint64_t *fetched;               // the filter of the context of fetches, NULL: machine mode, flushed as a whole only

@@ -29,7 +29,7 @@ bool hart_stops_at(Hart *hart, uint64_t gva)
 static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
-  hart->leave = false;
+  hart->leave = hart->again = false;
   // An access that Lua answered is done already: the instruction must take the answer before anything else happens.
   int interrupt = hart->mmio.state == MMIO_ANSWERED ? -1 : hart_pending(hart);
   if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);

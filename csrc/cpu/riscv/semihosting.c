@@ -15,6 +15,7 @@ enum {
 };
 
 enum { EXIT_APPLICATION = 0x20026 };           // ADP_Stopped_ApplicationExit
+enum { PIECE_BYTES = 64 << 10 };               // printed at one go: a kick or a timer must not wait for more
 #define FAILED (~(uint64_t)0)
 
 static bool argument(Hart *hart, unsigned index, uint64_t *value)
@@ -22,23 +23,28 @@ static bool argument(Hart *hart, unsigned index, uint64_t *value)
   return um_hart_read(hart, hart->x[11] + 8 * index, value, sizeof *value, NULL) == UM_OK;
 }
 
-// Prints `size` bytes of the guest at gva, or up to a NUL when size is FAILED. Returns how many were not printed.
+// Prints `size` bytes of the guest at gva, or up to a NUL when size is FAILED; hart->again when there is no room for the
+// rest now. Returns how many were not printed.
 static uint64_t print(Hart *hart, uint64_t gva, uint64_t size)
 {
   char bytes[256];
-  bool text = size == FAILED;
-  while (size > 0) {
-    uint64_t part = size < sizeof bytes ? size : sizeof bytes, room = PAGE_BYTES - (gva & (PAGE_BYTES - 1));
+  const Control *control = hart->control;
+  uint64_t *done = &hart->call_done, stop = *done + PIECE_BYTES;
+  for (bool text = size == FAILED; *done < size && !hart->again;) {
+    uint64_t at = gva + *done, part = size - *done, room = PAGE_BYTES - (at & (PAGE_BYTES - 1));
+    if (part > sizeof bytes) part = sizeof bytes;
     if (part > room) part = room;
-    if (um_hart_read(hart, gva, bytes, part, NULL) < 0) return size;
+    if (um_hart_read(hart, at, bytes, part, NULL) < 0) break;
     const char *end = text ? memchr(bytes, 0, part) : NULL;
-    if (end) part = (uint64_t)(end - bytes);
-    if (hart->control->write) hart->control->write(hart->control->owner, bytes, (uint32_t)part);
-    if (end) return 0;
-    gva += part;
-    size -= part;
+    if (end) {
+      part = (uint64_t)(end - bytes);
+      size = *done + part;
+    }
+    uint64_t taken = control->write ? control->write(control->owner, bytes, (uint32_t)part) : part;
+    *done += taken;
+    hart->again = taken < part || (*done >= stop && *done < size);
   }
-  return 0;
+  return size - *done;
 }
 
 static uint64_t open_console(Hart *hart)
@@ -92,8 +98,14 @@ bool hart_semihosting(Hart *hart, uint64_t gva)
   if (hart_instruction_at(hart, gva) != EBREAK || hart_instruction_at(hart, gva - 4) != BEFORE || hart_instruction_at(hart, gva + 4) != AFTER)
     return false;
   uint64_t cause = hart->trap_cause, value = hart->trap_value;
-  hart->x[10] = call(hart, hart->x[10]);
+  if (hart->call_at != gva) hart->call_done = 0;
+  hart->call_at = gva;
+  uint64_t result = call(hart, hart->x[10]);
   hart->trap_cause = cause;
   hart->trap_value = value;
+  if (hart->again) return true;
+  hart->x[10] = result;
+  hart->call_done = 0;
+  if (atomic_load_explicit(&hart->control->attention, memory_order_relaxed)) hart->leave = true;
   return true;
 }

@@ -45,7 +45,7 @@ static __attribute__((noinline)) void leave_at(ARGS)
 static __attribute__((noinline)) void leave_trap(ARGS)
 {
   leave_at(PASS(ip));
-  if (h->mmio.state == MMIO_ASKED) return;          // not a trap: Lua is asked, and the instruction done again
+  if (h->mmio.state == MMIO_ASKED || h->again) return;      // not a trap: the host does its part, and the instruction is done again
   hart_take_trap(h, h->trap_cause, h->trap_value);
 }
 
@@ -348,7 +348,7 @@ static bool do_ecall(Hart *h)
 static bool do_ebreak(Hart *h)
 {
   uint64_t at = h->block_pc + 2u * blocks_cold(h->blocks, h->ip)->offset;
-  if (h->options.semihosting && hart_semihosting(h, at)) return true;
+  if (h->options.semihosting && hart_semihosting(h, at)) return !h->again;
   hart_raise(h, CAUSE_BREAKPOINT, at);
   return false;
 }

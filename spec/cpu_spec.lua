@@ -4,6 +4,7 @@ local clock   = require "umbra.clock"
 local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
 local host    = require "umbra.host"
+local irq     = require "umbra.irq"
 local mem     = require "umbra.mem"
 local refuses = require "spec.support.refuses"
 
@@ -124,6 +125,33 @@ describe("a hart", function()
     assert.same({ breakpoint = 1 }, hart:counters().exceptions)
     assert.equal(3, hart:csr "mcause")
     assert.equal(BASE, hart:csr "mepc")
+  end)
+
+  it("takes interrupts from lines, and leaves them alone when it is closed", function()
+    local line, closed = irq.new(), irq.new()
+    make({}, code(ADDI_A0, BACK))
+    refuses(function() hart:connect(line, "stip") end, 'a line drives "msip", "mtip", "seip" or "meip", not "stip"')
+    refuses(function() hart:connect({ ptr = m.ptr }, "meip") end, "`line` must be what umbra.irq makes, not a table")
+    hart:connect(line, "meip")
+    hart:connect(closed, "msip")
+    closed:close()
+    line:raise()
+    assert.equal(0x800, hart:csr "mip")
+    line:lower()
+    assert.equal(0, hart:csr "mip")
+    hart:close()
+    line:raise()
+    line:close()
+  end)
+
+  it("is closed after those that were added to it", function()
+    make({}, code(ADDI_A0, BACK))
+    local second = hart:add(1)
+    refuses(function() hart:close() end, "harts are closed in reverse order: one that was added comes first")
+    second:close()
+    second:close()
+    hart:close()
+    hart:close()
   end)
 
   it("has floating-point registers with bits of their own", function()

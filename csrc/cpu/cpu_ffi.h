@@ -82,6 +82,7 @@ int      um_hart_write(um_hart *hart, uint64_t gva, const void *from, uint64_t s
 int      um_hart_translate(um_hart *hart, uint64_t gva, int access, uint64_t *gpa, struct um_fault *why);  // access 0 read, 1 write, 2 execute
 // The line drives a bit of mip: 3 MSIP, 7 MTIP, 9 SEIP, 11 MEIP.
 int      um_hart_connect(um_hart *hart, um_irq *line, uint32_t mip_bit, struct um_fault *why);
+void     um_hart_disconnect(um_hart *hart, um_irq *line);          // if that is what the line drives
 int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why);   // leave with UM_EXIT_STOP before that instruction; at most 64
 void     um_hart_counts(um_hart *hart, struct um_hart_counts *counts);
 const char *um_riscv_extensions(void);                             // "i m a ...": names in the order of the mask's bits

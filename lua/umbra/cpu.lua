@@ -69,7 +69,7 @@ cpu.INTERRUPTS = {
   [11] = "machine external",
 }
 
-local MIP = { ssip = 1, msip = 3, stip = 5, mtip = 7, seip = 9, meip = 11 }
+local MIP = { msip = 3, mtip = 7, seip = 9, meip = 11 }
 local PRIVILEGES = { [0] = "user", [1] = "supervisor", [3] = "machine" }
 
 -- The instruction set ------------------------------------------------------------------------------------------------------
@@ -169,13 +169,14 @@ function cpu.new(options)
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
   local ptr = C.um_hart_new(own.mem.ptr, own.clock.ptr, own.control.ptr, o, why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
-  C.um_hart_reset(ptr)
   local self = handle.new(Hart, ptr, C.um_hart_free, {
+    lines = {},
     own = own, why = why, exit = ffi.new "struct um_exit", isa = rest.isa, extensions = rest.extensions, mmu = rest.modes == "msu" and rest.mmu or "none",
   })
   -- A hart needs its memory, clock and control (own) to the end and lets go of them when it is freed. Finalizers run in any order,
   -- so it has none: forgotten, it leaks.
   ffi.gc(ptr, nil)
+  self.family = { self }
   return self
 end
 
@@ -184,11 +185,12 @@ end
 function Hart:add(hartid)
   local ptr = C.um_hart_add(self.ptr, hartid, self.why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(self.why.text)) end
-  C.um_hart_reset(ptr)
   local other = handle.new(Hart, ptr, C.um_hart_free, {
+    lines = {}, family = self.family,
     own = self.own, first = self, why = self.why, exit = self.exit, isa = self.isa, extensions = self.extensions, mmu = self.mmu,
   })
   ffi.gc(ptr, nil)
+  table.insert(self.family, other)
   return other
 end
 
@@ -297,9 +299,13 @@ function Hart:translate(gva, access)
   return bits.number(gpa[0])
 end
 
--- The line (um_irq) drives a bit of mip: "msip", "mtip", "seip" or "meip".
+-- The line (umbra.irq; within the toolkit a um_irq) drives a bit of mip: "msip", "mtip", "seip" or "meip".
 function Hart:connect(line, bit_name)
-  self:check(C.um_hart_connect(self.ptr, line, MIP[bit_name], self.why))
+  local number = MIP[bit_name] or fault.raise('a line drives "msip", "mtip", "seip" or "meip", not %s', schema.show(bit_name))
+  local ptr = type(line) == "table" and line.ptr or line
+  if not ffi.istype("um_irq *", ptr) then fault.raise("`line` must be what umbra.irq makes, not %s", schema.show(line)) end
+  if type(line) == "table" then self.lines[#self.lines + 1] = line end
+  self:check(C.um_hart_connect(self.ptr, ptr, number, self.why))
 end
 
 -- From now on a run stops before the instruction at `pc` (on == false: no longer).
@@ -371,6 +377,16 @@ function Hart:disassemble(word, pc)
   if length > 0 then return ffi.string(text), length end
 end
 
-Hart.close = handle.close
+-- Lines that outlive the hart drive nothing from now on.
+function Hart:close()
+  local family = self.family
+  if family[#family] ~= self then fault.raise "harts are closed in reverse order: one that was added comes first" end
+  for _, line in ipairs(self.lines) do
+    local ptr = rawget(line, "ptr")               -- nil: closed
+    if ptr then C.um_hart_disconnect(self.ptr, ptr) end
+  end
+  family[#family] = nil
+  handle.close(self)
+end
 
 return cpu

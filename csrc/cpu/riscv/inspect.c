@@ -153,6 +153,11 @@ UM_EXPORT int um_hart_connect(um_hart *hart, um_irq *line, uint32_t mip_bit, str
   return UM_OK;
 }
 
+UM_EXPORT void um_hart_disconnect(um_hart *hart, um_irq *line)
+{
+  if (line->sink == hart) irq_connect(line, NULL, NULL, 0);
+}
+
 UM_EXPORT int um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why)
 {
   unsigned most = sizeof hart->stops / sizeof hart->stops[0], i = 0;

@@ -32,6 +32,7 @@ NEEDS = [
     ("file /usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring", "umbra fetch"),
     ("cmd xz", "xz-utils", "umbra fetch"),
     ("cmd gpg", "gpg", "the specs of umbra fetch"),
+    ("cmd gpg-agent", "gpg-agent", "the specs of umbra fetch"),
     ("cmd busted", "lua-busted", "check"),
     ("cmd luacheck", "lua-check", "lint"),
     ("cmd clang", "clang", "lint, fuzz and the guest programs of the specs"),

@@ -164,15 +164,19 @@ local function place()
   return text
 end
 
+local devices = { models = models }
+
+-- A device for a row of a map: `options` were checked.
+function devices.describe(name, model, options)
+  return setmetatable({ name = name, model = model, options = param.resolve(options, model.options), place = place() }, Description)
+end
+
 local function constructor(name)
   local model = models[name]
   return function(options)
-    options = param.resolve(schema.check(options, model.options, "dev." .. name), model.options)
-    return setmetatable({ name = name, model = model, options = options, place = place() }, Description)
+    return devices.describe(name, model, schema.check(options, model.options, "dev." .. name))
   end
 end
-
-local devices = { models = models }
 
 -- Whether `value` came from dev.MODEL {...}.
 function devices.is_description(value) return getmetatable(value) == Description end

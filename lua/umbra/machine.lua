@@ -11,6 +11,7 @@ local clock   = require "umbra.clock"
 local console = require "umbra.console"
 local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
+local luadev  = require "umbra.device"
 local devices = require "devices"
 local fault   = require "umbra.fault"
 local hash    = require "umbra.hash"
@@ -311,7 +312,9 @@ local function make_devices(self, description)
     if not (row.model.absent and row.model.absent(row.options)) then
       local made = { name = row.name, at = row.at, device = row.device, model = row.model, options = row.options, bytes = row.options.size }
       if row.options.irq then made.line = self:new_line() end
-      if row.model.create then
+      if row.model.script then
+        luadev.build(made, self)
+      elseif row.model.create then
         local ok, text = pcall(devices.create, made, self)
         if not ok then refuse_at(row, "%s: %s", row.name, (text:gsub("^[^:]*:%d+: ", ""))) end
         made.bytes = bits.number(C.um_dev_bytes(made.ptr))
@@ -354,6 +357,8 @@ local function map_devices(self)
     if row.model == devices.models.rom then
       fault.check(C.um_mem_add_ram(self.mem.ptr, row.at, row.bytes, 1, row.name, self.why), self.why)
       self.rom = self.rom or row
+    elseif row.port then
+      luadev.map(row, self)
     elseif row.model.place then
       row.model.place(row, self)
     elseif C.um_dev_map(row.ptr, self.mem.ptr, row.at, row.name, self.why) < 0 then
@@ -434,9 +439,40 @@ function Machine:reset()
   self.ended = nil
   for _, row in ipairs(self.rows) do
     if row.ptr then C.um_dev_reset(row.ptr) end
+    if row.port then row.port:reset() end
   end
   for i = 0, self.harts - 1 do self.cpu[i]:reset() end
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
+end
+
+-- The row of the map that is called `name`.
+local function row_of(self, name)
+  local names = {}
+  for i, row in ipairs(self.rows) do
+    if row.name == name then return row end
+    names[i] = row.name
+  end
+  fault.raise("no device %s in the map%s", schema.show(name), schema.suggest(tostring(name), names))
+end
+
+-- The device called `name`: one written in Lua, as its functions know it.
+function Machine:device(name)
+  local row = row_of(self, name)
+  if not row.port then fault.raise("device %s is not written in Lua", schema.show(name)) end
+  return row.port.object
+end
+
+-- Puts another class in the place of a device written in Lua; what registers and state hold is kept. Without a class its file is
+-- read again (umbra.device's load). Timers set by name call the new class.
+function Machine:reload(name, class)
+  local row = row_of(self, name)
+  if not row.port then fault.raise("device %s is not written in Lua", schema.show(name)) end
+  if class == nil then
+    local path = luadev.path(row.port.class)
+    if not path then fault.raise("reload of %s: from what? It came from no file", schema.show(name)) end
+    class = luadev.load(path)
+  end
+  return luadev.reload(row, class)
 end
 
 -- The device tree as the guest sees it: bytes.
@@ -460,7 +496,7 @@ end
 -- not yet taken waits.
 function Machine:slice(budget, seconds, hold)
   for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
-  local reason, executed = self.hart:run(budget, seconds)
+  local reason, executed = (self.bus or self.hart):run(budget, seconds)
   self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
   local halt, code = self.control:halted()
@@ -567,6 +603,9 @@ function Machine:counters()
       local sum = by_device[name] or { reads = 0, writes = 0 }
       by_device[name] = { reads = sum.reads + tonumber(row.reads), writes = sum.writes + tonumber(row.writes) }
     end
+  end
+  for _, mapped in ipairs(self.rows) do          -- what a device in Lua did not take as it came
+    for name, count in pairs(mapped.port and mapped.port.counts or {}) do by_device[mapped.name][name] = count end
   end
   counts.mmio = { total = counts.mmio, devices = by_device }
   return counts

@@ -113,7 +113,7 @@ static bool ask(Hart *hart, Region *region, uint64_t gpa, unsigned size, bool wr
   if (ask->state == MMIO_ANSWERED && ask->gpa == gpa && ask->size == size && ask->write == write) {
     ask->state = MMIO_NONE;
     *value = ask->value & (UINT64_MAX >> (64 - 8 * size));
-    hart->device_accesses++;
+    settle(hart);
     if (write) region->writes++;
     else region->reads++;
     return true;

@@ -204,6 +204,7 @@ static uint32_t run_turns(Turns *turns, uint64_t instructions, uint64_t deadline
     if (!turns->left) {
       clock_poll(turns->hart[0]->clock);
       turns->hart[0]->clock->changed = false;
+      if (atomic_load(&control->attention)) continue;       // an alarm: it is served before the next instruction
       if (deadline != UINT64_MAX && clock_host_ns() >= deadline) return UM_EXIT_TIME;
       if (all_asleep(turns)) {
         if (!sleep_all(turns, deadline)) return UM_EXIT_ATTENTION;
@@ -261,5 +262,6 @@ UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *wh
   if (hart->mmio.state != MMIO_ASKED) return fault_set(why, UM_EINVAL, "no access is waiting for an answer");
   hart->mmio.value = value;
   hart->mmio.state = MMIO_ANSWERED;
+  hart->skip_stop = hart->pc;                  // done again, not arrived at again
   return UM_OK;
 }

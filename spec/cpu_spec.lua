@@ -1,13 +1,16 @@
 -- cpu: a hart alone: ISA strings, options, registers, runs, counters; the clock and the control beside it.
 -- SPDX-License-Identifier: MIT
+local clib    = require "umbra.clib"
 local clock   = require "umbra.clock"
 local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
+local fault   = require "umbra.fault"
 local host    = require "umbra.host"
 local irq     = require "umbra.irq"
 local mem     = require "umbra.mem"
 local refuses = require "spec.support.refuses"
 
+local C = clib.C
 local BASE = 0x80000000
 
 local function word(value)
@@ -152,6 +155,26 @@ describe("a hart", function()
     second:close()
     hart:close()
     hart:close()
+  end)
+
+  it("asks again what nobody answered, and traps as ever meanwhile", function()
+    local LW_A0 = 0x00052503                      -- lw a0, 0(a0)
+    make({}, code(LW_A0, EBREAK))
+    fault.check(C.um_mem_add_window(m.ptr, 0x1000, 8, 5, "window", hart.why), hart.why)
+    hart:set_csr("mtvec", BASE + 4)
+    hart:set_reg("a0", 0x1000)
+    for _ = 1, 3 do
+      hart:run(10)
+      assert.same({ C.UM_EXIT_MMIO, 5, BASE }, { tonumber(hart.exit.reason), hart.exit.window, hart:pc() })
+    end
+    hart:set_pc(BASE + 4)
+    assert.equal("budget", (hart:run(10)))
+    assert.is_true(hart:counters().exceptions.breakpoint > 1)
+    hart:set_pc(BASE)
+    hart:run(10)
+    fault.check(C.um_hart_answer(hart.ptr, 0x80000001, hart.why), hart.why)
+    hart:run(1)
+    assert.is_true(hart:reg "a0" == 0xffffffff80000001ULL)
   end)
 
   it("has floating-point registers with bits of their own", function()

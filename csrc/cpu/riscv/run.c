@@ -30,6 +30,7 @@ static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
   hart->leave = hart->again = false;
+  if (hart->mmio.state == MMIO_ASKED) hart->mmio.state = MMIO_NONE;         // nobody answered: it is asked again, if it comes to that
   // An access that Lua answered is done already: the instruction must take the answer before anything else happens.
   int interrupt = hart->mmio.state == MMIO_ANSWERED ? -1 : hart_pending(hart);
   if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);

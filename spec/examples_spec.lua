@@ -50,6 +50,15 @@ describe("02-boot-linux", function()
   end)
 end)
 
+describe("03-asm-hello", function()
+  it("assembles a program that says hello and counts what it sent", function()
+    local result = umbra.run { "exec", "examples/03-asm-hello.lua" }
+    assert.equal("", result.err)
+    assert.equal("hello from a program that was assembled here\n126 bytes of code and data, 45 bytes sent, ended with: off\n", result.out)
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("a page", function()
   it("about machines shows the example as it is", function()
     local file = tree.read("examples/01-hello-bare/machine.lua"):gsub("^%-%-[^\n]*\n%-%-[^\n]*\n", "")

@@ -1,6 +1,5 @@
 -- asm: the command that assembles text.
 -- SPDX-License-Identifier: MIT
-local bit    = require "bit"
 local asm    = require "umbra.asm"
 local bits   = require "umbra.bits"
 local image  = require "umbra.image"
@@ -62,22 +61,22 @@ end
 
 -- "80000000:  00150513  addi a0, a0, 1": what each line of the text became, one word a row.
 local function listing(result, text)
-  local lines, sections, rows = {}, {}, {}
+  local lines, rows = {}, {}
   for line in (text .. "\n"):gmatch "(.-)\r?\n" do lines[#lines + 1] = line end
-  for _, section in ipairs(result.sections) do sections[section.name] = section end
-  for _, row in ipairs(result.lines) do
-    local section = sections[row.section]
-    local bytes = section.flags ~= "awz" and section.bytes or ""
-    local from = tonumber(bits.u64(row.at) - bits.u64(section.at))
-    local said = lines[row.line]:sub(row.column, (row.behind or 0) - 1):match "^%s*(.-)[%s;]*$"
-    for offset = 0, row.size - 1, 4 do
-      local word = bytes:sub(from + offset + 1, from + math.min(offset + 4, row.size)):reverse():gsub(".", function(c) return bit.tohex(c:byte(), 2) end)
-      rows[#rows + 1] = ("%8s:  %-8s  %s"):format(bits.hex(bits.u64(row.at) + offset):sub(3), word, said):gsub("%s+$", "")
-      said = ""
-      if bytes == "" then break end
-    end
+  for i, word in ipairs(asm.words(result)) do
+    local line = word.line
+    local said = word.first and lines[line.line]:sub(line.column, (line.behind or 0) - 1):match "^%s*(.-)[%s;]*$" or ""
+    rows[i] = ("%8s:  %-8s  %s"):format(bits.hex(word.at):sub(3), word.text, said):gsub("%s+$", "") .. "\n"
   end
-  return #rows > 0 and table.concat(rows, "\n") .. "\n" or ""
+  return table.concat(rows)
+end
+
+local function hexadecimal(result)
+  local rows = {}
+  for _, word in ipairs(asm.words(result)) do
+    if word.text ~= "" then rows[#rows + 1] = word.text .. "\n" end
+  end
+  return table.concat(rows)
 end
 
 local function run(args)
@@ -104,7 +103,7 @@ local function run(args)
     if not (file:close() and ok) then refuse(MISUSED, "cannot write %s: %s", options.out, problem or "the disk is full") end
     return 0
   end
-  local shown = options.hex and asm.hex(result) or listing(result, text)
+  local shown = options.hex and hexadecimal(result) or listing(result, text)
   return io.write(shown) and io.stdout:flush() and 0 or GONE
 end
 

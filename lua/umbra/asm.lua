@@ -56,8 +56,8 @@ end
 --   memory_bytes  the size with what has no bytes (.bss)
 --   symbols   { name = address or value }
 --   sections  { name, at, size, bytes, flags } in the order of addresses
---   lines     { at, size, section, line, column, behind } of everything that became bytes: number of the line in `text`, columns of the
---             statement's begin and of what follows it (nil: made by a macro on that line)
+--   lines     { at, size, section, line, column, behind } and code (true for instructions) of everything that became bytes: number of the line in
+--             `text`, columns of the statement's begin and of what follows it (nil: made by a macro on that line)
 -- What is wrong is refused as "NAME:LINE:COLUMN: why".
 function asm.assemble(text, options)
   options = schema.check(options or {}, asm.OPTIONS, "asm")
@@ -97,19 +97,23 @@ function asm.elf(result, options)
   return elf.write(result, number.from(entry))
 end
 
--- The bytes of `result` as text: one line of hexadecimal digits for each instruction, or each datum of at most 4 bytes.
-function asm.hex(result)
-  local lines = {}
-  for _, section in ipairs(result.sections) do
-    local at = 1
-    while section.flags ~= "awz" and at <= section.size do
-      local low = section.bytes:byte(at)
-      local size = math.min(section.flags:find "x" and low % 4 ~= 3 and 2 or 4, section.size - at + 1)
-      lines[#lines + 1] = section.bytes:sub(at, at + size - 1):reverse():gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-      at = at + size
+-- The words of `result` in order: { at, text = hexadecimal digits, line = its entry in result.lines, first = it is that entry's first }.
+-- One for each instruction; data are cut into pieces of at most 4 bytes, what has no bytes has the text "".
+function asm.words(result)
+  local words, sections = {}, {}
+  for _, section in ipairs(result.sections) do sections[section.name] = section end
+  for _, line in ipairs(result.lines) do
+    local section = sections[line.section]
+    local from, done = tonumber(bits.u64(line.at) - bits.u64(section.at)), 0
+    while done < line.size do
+      local low = section.bytes:byte(from + done + 1)
+      local size = not low and line.size or math.min(line.code and low % 4 ~= 3 and 2 or 4, line.size - done)
+      local text = section.bytes:sub(from + done + 1, from + done + size):reverse():gsub(".", function(c) return ("%02x"):format(c:byte()) end)
+      words[#words + 1] = { at = bits.number(bits.u64(line.at) + done), text = text, line = line, first = done == 0 }
+      done = done + size
     end
   end
-  return table.concat(lines, "\n") .. "\n"
+  return words
 end
 
 return asm

@@ -21,7 +21,7 @@ Assembly.__index = Assembly
 Assembly.suggest = schema.suggest
 
 local MOST_PASSES = 100
-local MOST_BYTES = 2 ^ 28
+local MOST_BYTES = 2 ^ 26
 
 -- Mnemonics -> { row, aq =, rl = }.
 local mnemonics, mnemonic_names = {}, {}
@@ -88,6 +88,7 @@ function Assembly:value_of(node)
   if node.op == "near" then
     self:fail(node.at, "no label %s: %s this line", node.number, node.way == "f" and "below" or "above")
   end
+  if registers.find(node.name) then self:fail(node.at, "register `%s` where a number or a symbol is expected", node.name) end
   local names = {}
   for _, name in ipairs(self.symbol_names) do
     if self.symbols[name].kind and name:sub(1, 1) ~= "\1" then names[#names + 1] = name end
@@ -135,7 +136,7 @@ function Assembly:define_label(at, name)
   if name:find "^%d" then
     self.near[name] = (self.near[name] or 0) + 1
     name = ("\1%s:%d"):format(name, self.near[name])
-  elseif registers.find(name) then self:fail(at, "`%s` is a register: no label can have its name", name) end
+  end
   local symbol = self:symbol(name)
   if symbol.kind then self:fail(at, "`%s` is there already, since line %d", name, symbol.line) end
   symbol.kind, symbol.line, symbol.section = "label", (self.line.origin or self.line).number, self.section
@@ -145,7 +146,6 @@ end
 -- name = node. With `once` it may not be defined already.
 function Assembly:define(at, name, node, once)
   if name == "." then return self:add { kind = "org", node = node, size = 0 } end
-  if registers.find(name) then self:fail(at, "`%s` is a register: no symbol can have its name", name) end
   local symbol = self:symbol(name)
   if symbol.kind == "label" or symbol.kind and once then self:fail(at, "`%s` is there already, since line %d", name, symbol.line) end
   symbol.kind, symbol.line = "value", (self.line.origin or self.line).number
@@ -195,14 +195,14 @@ function Assembly:expect(name, at, list, count, spoken)
 end
 
 -- Whether `name` is an instruction, and one of the instruction set asked for.
-function Assembly:is_insn(name) return mnemonics[name] ~= nil end
+function Assembly.is_insn(_, name) return mnemonics[name] ~= nil end
 function Assembly:has_insn(name)
   local row = mnemonics[name] and mnemonics[name].row
   return row ~= nil and (not self.extensions or self.extensions[row.extension] and self.extensions[(row.target or row).extension] or false)
 end
 
 -- Short forms that do nothing, or nothing that is asked for, are hints, and are not chosen.
-local MAY_BE_ZERO = { ["c.li"] = "i_ci", ["c.andi"] = "i_ci", ["c.nop"] = "i_ci" }
+local MAY_BE_ZERO = { ["c.li"] = "i_ci", ["c.andi"] = "i_ci", ["c.addiw"] = "i_ci", ["c.nop"] = "i_ci" }
 local function is_no_hint(short, values)
   if values.rd == 0 then return false end
   if short.name == "c.nop" then return values.i_ci == 0 end
@@ -220,7 +220,8 @@ function Assembly:encode(row, values, whole)
   end
   local word, problem = encode.make(row, values)
   if not word then
-    self:fail(self.statement.at, "%s: only where %s", row.name, problem == "where" and encode.condition(row.where) or problem .. " fits")
+    assert(problem == "where", problem)        -- operands.bind has looked at everything else
+    self:fail(self.statement.at, "%s: only where %s", row.name, (encode.condition(row.where):gsub("%f[%w_][ui]_[%w_]+", "imm")))
   end
   return word, row.width / 8
 end
@@ -507,6 +508,7 @@ function emit.data(self, item)
         number.show(2 * limit - 1))
     end
     bytes[i] = number.bytes(value, item.width)
+    self.pc = number.binary("+", self.pc, item.width)   -- `.` is where the number itself is
   end
   return table.concat(bytes)
 end
@@ -536,8 +538,8 @@ local function emit_item(self, item)
   if section.flags ~= "awz" then table.insert(section.bytes, f(self, item)) end
   local whole = item.line.origin
   table.insert(self.lines, {
-    at = self.pc, size = item.size, line = (whole or item.line).number, column = whole and 1 or item.statement.at,
-    behind = not whole and item.statement.behind or nil, section = section.name,
+    at = number.binary("+", section.at, section.offset), size = item.size, line = (whole or item.line).number, column = whole and 1 or item.statement.at,
+    behind = not whole and item.statement.behind or nil, section = section.name, code = CODE[item.kind] or false,
   })
 end
 

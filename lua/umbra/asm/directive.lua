@@ -10,6 +10,8 @@ local parse      = require "umbra.asm.parse"
 
 local directive = {}
 
+local MOST_BYTES = 2 ^ 26                            -- of one directive
+
 -- A directive whose operands are read before: f(self, operands, at, name).
 local function with_operands(least, most, spoken, f)
   return function(self, at, behind, name)
@@ -80,8 +82,8 @@ end
 for _, name in ipairs { ".space", ".skip", ".zero" } do
   directive[name] = with_operands(1, 2, "a number of bytes, and what to fill them with", function(self, list)
     local size = self:constant(list[1])
-    if size and (type(size) ~= "number" or size < 0 or size > 2 ^ 28) then
-      self:fail(list[1].at, "%s: %s bytes: 0 to %d are possible", name, number.show(size), 2 ^ 28)
+    if size and (type(size) ~= "number" or size < 0 or size > MOST_BYTES) then
+      self:fail(list[1].at, "%s: %s bytes: 0 to %d are possible", name, number.show(size), MOST_BYTES)
     end
     self:add { kind = "space", node = list[1], fill = fill_of(self, list[2], name), size = size or 0 }
   end)
@@ -107,7 +109,7 @@ local function align(self, list, bytes, name)
   end
   local most = list[3] and self:must(list[3], name .. ": the most bytes to skip")
   self.section.align = math.max(self.section.align, bytes)
-  self:add { kind = "align", align = bytes, fill = fill_of(self, list[2], name), most = most, short = self.rvc, size = 0 }
+  self:add { kind = "align", align = bytes, fill = fill_of(self, list[2], name), most = most, short = not self.extensions or self.extensions.c, size = 0 }
 end
 
 for _, name in ipairs { ".align", ".p2align" } do

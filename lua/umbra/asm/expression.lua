@@ -3,8 +3,7 @@
 --
 -- Every expression is evaluated at least once while its statement is read, and every part of it: that is when 1f and 1b find their
 -- labels. What is not known yet (a label further down) makes the result nil; in the last pass (env.final) that is an error.
-local number    = require "umbra.asm.number"
-local registers = require "umbra.asm.registers"
+local number = require "umbra.asm.number"
 
 local expression = {}
 
@@ -67,10 +66,7 @@ end
 
 function ops.here(_, env) return env.pc, 1 end
 
-function ops.symbol(node, env)
-  if registers.find(node.name) then env:fail(node.at, "register `%s` where a number or a symbol is expected", node.name) end
-  return env:value_of(node)
-end
+function ops.symbol(node, env) return env:value_of(node) end
 
 function ops.near(node, env)
   node.name = node.name or env:nearest(node)

@@ -10,7 +10,7 @@ local operands = {}
 local DYNAMIC = 7                                    -- the rounding mode when none is written
 
 -- What messages call the operands of `row`: "rd, imm(rs1)".
-local function spoken(row)
+function operands.spoken(row)
   return (row.operands:gsub("%f[%w_][ui]_[%w_]+", "imm"):gsub("%f[%w]([rf][ds]%d?)[pc]%f[^%w]", "%1"):gsub("%s*,?%s*%f[%w]rm%f[^%w]%??", " [, rm]")
     :gsub("imm%?", "[imm]"))
 end
@@ -87,7 +87,8 @@ function settle.target(self, row, field, at, value)
   local distance = number.binary("-", value, self.pc)
   if type(distance) == "number" and encode.fits(field, distance) then return distance end
   if type(distance) == "number" and distance % 2 == 1 then self:fail(at, "%s: %s is an odd address", row.name, number.show(value)) end
-  self:fail(at, "%s: %s is too far: %s bytes from here, and it reaches %s", row.name, number.show(value), number.show(distance),
+  local shown = type(distance) == "number" and ("%d"):format(distance) or number.show(distance)
+  self:fail(at, "%s: %s is too far: %s bytes from here, and it reaches %s", row.name, number.show(value), shown,
     (range_text(field, function(n) return ("%d"):format(n) end):gsub("a multiple of 2 from ", "")))
 end
 
@@ -170,7 +171,7 @@ function operands.bind(self, row, at, list, values)
   local slots = slots_of(row)
   if #list < slots.least or #list > #slots then
     self:fail(at, "%s: %s, not %d", row.name, #slots == 0 and "no operands are expected"
-      or ("%d operand%s expected (%s)"):format(slots.least == 0 and #slots or slots.least, slots.least <= 1 and " is" or "s are", spoken(row)), #list)
+      or ("%d operand%s expected (%s)"):format(slots.least == 0 and #slots or slots.least, slots.least <= 1 and " is" or "s are", operands.spoken(row)), #list)
   end
   local pending = {}
   for i, slot in ipairs(slots) do

@@ -49,9 +49,14 @@ end
 
 -- Expressions --------------------------------------------------------------------------------------------------------------
 
+local DEEPEST = 1000                                 -- operations within operations
+local TOO_DEEP = "an expression of too many parts"
+
 local function chain(operand, operator)
   return Cf(operand * Cg(Cp() * C(operator) * space * mark * operand) ^ 0, function(left, at, sign, right)
-    return { op = "binary", at = at, name = sign, left = left, right = right }
+    local depth = math.max(left.depth or 0, right.depth or 0) + 1
+    if depth > DEEPEST then error(TOO_DEEP, 0) end
+    return { op = "binary", at = at, name = sign, left = left, right = right, depth = depth }
   end)
 end
 
@@ -83,6 +88,7 @@ local grammar = {
               + token "(" * V "expression" * token ")",
 }
 local operands = P(grammar)
+lpeg.setmaxstack(4000)
 
 -- Statements ---------------------------------------------------------------------------------------------------------------
 
@@ -98,7 +104,8 @@ function parse.head(text, from) return head:match(text, from) end
 -- The operands from column `from` on and the column behind the statement; nil, the column of what is wrong, and what it is.
 function parse.operands(text, from)
   furthest = from
-  local list, behind = operands:match(text, from)
+  local ok, list, behind = pcall(lpeg.match, operands, text, from)
+  if not ok then return nil, furthest, TOO_DEEP end    -- lpeg's own stack has an end, too
   if list then return list, behind end
   local rest = text:match("^[%w_.$]+", furthest) or text:sub(furthest, furthest)
   if rest == "" then return nil, furthest, "something is missing at the end of the line" end

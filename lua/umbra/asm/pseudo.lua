@@ -269,7 +269,8 @@ function pseudo.expand(self, op, at, list)
     if not rows[op] or self:is_insn(op) then return false end
     local wanted = {}
     for count = 0, 3 do if rows[op][count] then wanted[#wanted + 1] = tostring(count) end end
-    self:fail(at, "%s: %s operand%s expected, not %d", op, table.concat(wanted, " or "), wanted[#wanted] == "1" and " is" or "s are", #list)
+    local count = table.concat(wanted, " or ")
+    self:fail(at, "%s: %s operand%s expected, not %d", op, count == "0" and "no" or count, count == "1" and " is" or "s are", #list)
   end
   if is_short_move(self, op, list) then
     self:add_insn("add", at, { list[1], symbol("zero", at), list[2] })

@@ -1,7 +1,7 @@
 -- bus: serves the accesses of a guest to devices that are written in Lua, and their timers.
 --
--- A run of the harts comes back for each such access (UM_EXIT_MMIO); it is answered here and the run goes on. One loop, Bus:fast,
--- is shaped for LuaJIT's compiler: it serves what needs no watching and returns for everything else, so that it stays one trace
+-- A run of the harts comes back for each such access (UM_EXIT_MMIO); it is answered here and the run goes on. One loop
+-- is shaped for LuaJIT's compiler (umbra/bus/loop.lua): it serves what needs no watching and returns for everything else, so that it stays one trace
 -- whatever the other devices do. See docs/device.md for what an access costs.
 -- SPDX-License-Identifier: MIT
 local bit    = require "bit"
@@ -24,7 +24,6 @@ local REASONS = {
 }
 local EVER    = 2^63                               -- a budget, or nanoseconds, that are never reached
 local EXACT   = 2^53
-local LOOK    = 64                                 -- accesses between two looks at the host's clock
 local NEVER   = 0xffffffffffffffffULL              -- of an alarm
 local WATCH   = 1                                  -- seconds a watched function may take
 local STEP    = 10000                              -- bytecodes between two looks of the watchdog
@@ -32,7 +31,8 @@ local AGAIN   = 1e-5                               -- seconds of guest time betw
 local LATE    = 1e-3                               -- seconds up to which a timer that is late does not shift those it starts
 
 local word_t = ffi.typeof "union { uint64_t word; uint8_t byte[8]; }"
-local half_t = ffi.typeof "uint32_t *"
+
+local here = debug.getinfo(1, "S").source:match("^@(.*)bus%.lua$")
 
 -- bus.new(m): the bus of a machine whose clock and control exist; it closes with the machine.
 function bus.new(m)
@@ -40,6 +40,8 @@ function bus.new(m)
   if alarm == nil then fault.raise "bus: the host has no memory for it" end
   return setmetatable({
     machine = m, alarm = alarm, why = ffi.new "struct um_fault", ports = {}, timers = {}, sequence = 0, executed = 0, hertz = m.timebase,
+    -- A copy of the loop for each machine: its traces fit the devices of this one.
+    loop = assert(loadfile(here .. "bus/loop.lua"))(),
     warn = function(text) io.stderr:write("umbra: ", text, "\n") end,
   }, Bus)
 end
@@ -113,7 +115,7 @@ end
 -- Values -------------------------------------------------------------------------------------------------------------------
 
 -- What a register holds or a function gave, as uint64_t.
-local function as_word(port, entry, value)
+function bus.as_word(port, entry, value)
   if bits.is_integer(value) then return bits.u64(value) end
   if type(value) == "number" and math.abs(value) < EXACT then return bits.u64(value < 0 and math.ceil(value) or math.floor(value)) end
   if type(value) == "boolean" then return value and 1ULL or 0ULL end
@@ -129,7 +131,7 @@ function Bus:read_register(port, entry)
   else
     value = port.object[entry.name]
   end
-  return as_word(port, entry, value)
+  return bus.as_word(port, entry, value)
 end
 
 function Bus:write_register(port, entry, word)
@@ -154,7 +156,7 @@ function Bus:serve(port, offset, size, write, value)
         counts.refused = counts.refused + 1
       elseif write then
         local whole = word_t()
-        if to - from < register.size then whole.word = as_word(port, { name = register.name }, port.object[register.name]) end
+        if to - from < register.size then whole.word = bus.as_word(port, { name = register.name }, port.object[register.name]) end
         for at = from, to - 1 do whole.byte[at - register.at] = given.byte[at - offset] end
         if register.size < 8 then whole.word = bit.band(whole.word, bit.lshift(1ULL, 8 * register.size) - 1) end
         self:write_register(port, entry, whole.word)
@@ -198,23 +200,18 @@ function Bus:after(port, ticks, f)
   return timer
 end
 
-function Bus:cancel(timer)
-  for i, other in ipairs(self.timers) do
-    if other == timer then
+-- Takes out a timer of a device, or all that call the method `which`. False: there was none.
+function Bus:cancel(port, which)
+  local found = false
+  for i = #self.timers, 1, -1 do
+    local timer = self.timers[i]
+    if timer.port == port and (which == nil or timer == which or timer.f == which) then
       table.remove(self.timers, i)
-      arm(self)
-      return true
+      found = true
     end
   end
-  return false
-end
-
--- Takes out every timer of a device.
-function Bus:cancel_all(port)
-  for i = #self.timers, 1, -1 do
-    if self.timers[i].port == port then table.remove(self.timers, i) end
-  end
-  arm(self)
+  if found then arm(self) end
+  return found
 end
 
 -- The timers of a device as text, for hashes: when and what, in the order they will come. (A function has no name to compare.)
@@ -255,46 +252,6 @@ end
 
 -- Running ------------------------------------------------------------------------------------------------------------------
 
--- Runs until something else than an unwatched access of a whole register is to be served. True: an access waits for its answer.
-function Bus:fast(ptr, exit, low, ns, deadline)
-  local ports, why, budget = self.ports, self.why, self.budget
-  local looks = 0
-  while true do
-    if C.um_hart_run(ptr, budget - self.executed, ns, exit) < 0 then return false end
-    self.executed = self.executed + tonumber(exit.executed)
-    if exit.reason ~= MMIO then return false end
-    local port = ports[exit.window + 1]
-    local key = (tonumber(exit.gpa) - port.at) * 16 + exit.size
-    if exit.write == 0 then
-      local entry = port.reads[key]
-      if not entry or entry.slow then return true end
-      local call, value = entry.call, port.object[entry.name]
-      if call then value = call(port.object) end
-      if type(value) ~= "number" or value < 0 or value >= EXACT then value = as_word(port, entry, value) end
-      C.um_hart_answer(ptr, value, why)
-    else
-      local entry = port.writes[key]
-      if not entry or entry.slow then return true end
-      local value
-      if entry.size == 4 then
-        value = low[0]
-      elseif entry.size == 8 then
-        value = bits.number(exit.value)
-      else
-        value = low[0] % entry.modulus
-      end
-      local call = entry.call
-      if call then call(port.object, value) else port.object[entry.name] = value end
-      C.um_hart_answer(ptr, 0, why)
-    end
-    looks = looks + 1
-    if looks == LOOK then
-      looks = 0
-      if host.seconds() >= deadline then return false end
-    end
-  end
-end
-
 -- Answers the access that waits.
 local function answer(self, ptr, exit)
   local port = self.ports[exit.window + 1]
@@ -306,12 +263,11 @@ end
 function Bus:run(budget, seconds)
   local hart = self.machine.hart
   local ptr, exit = hart.ptr, hart.exit
-  local low = ffi.cast(half_t, ffi.cast("char *", exit) + ffi.offsetof("struct um_exit", "value"))
   local deadline = seconds and host.seconds() + seconds or math.huge
   self.budget, self.executed = budget and math.min(budget, EVER) or EVER, 0
   repeat
     local left = deadline - host.seconds()
-    local ok, waits = pcall(self.fast, self, ptr, exit, low, left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER, deadline)
+    local ok, waits = pcall(self.loop, self, ptr, exit, left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER, deadline)
     if not ok then
       local port = self.ports[exit.window + 1]
       blame(port, port.place, waits)

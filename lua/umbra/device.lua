@@ -14,7 +14,6 @@ local bus     = require "umbra.bus"
 local clib    = require "umbra.clib"
 local devices = require "devices"
 local fault   = require "umbra.fault"
-local param   = require "umbra.param"
 local schema  = require "umbra.schema"
 
 local C = clib.C
@@ -75,8 +74,8 @@ function Base:after_ticks(ticks, f)
   return port.bus:after(port, ticks, f)
 end
 
--- Takes back what after gave. False: it was called already.
-function Base:cancel(timer) return ports[self].bus:cancel(timer) end
+-- Takes back what after gave, or every call of a method by its name. False: there was nothing to take back.
+function Base:cancel(timer) return ports[self].bus:cancel(ports[self], timer) end
 
 -- Guest time in seconds, and in ticks of the machine's timebase.
 function Base:now() return self:ticks() / ports[self].bus.hertz end
@@ -340,7 +339,7 @@ end
 -- Every declared value as after power-on, then the class's own reset.
 local function reset(port)
   local object, detail = port.object, details[port.class]
-  port.bus:cancel_all(port)
+  port.bus:cancel(port)
   port.stuck = {}
   C.um_irq_set(port.line, 0)
   for _, row in ipairs(detail.registers) do object[row.name] = row.reset end
@@ -406,12 +405,24 @@ function device.reload(row, class)
   return object
 end
 
+-- The access of a guest without a guest, for tests: `size` bytes at `offset` of the window.
+function device.read(object, offset, size)
+  local port = ports[object]
+  return bits.number(port.bus:serve(port, offset, size or 4, false, 0ULL))
+end
+
+function device.write(object, offset, value, size)
+  local port = ports[object]
+  port.bus:serve(port, offset, size or 4, true, bits.u64(value))
+end
+
 -- Whether `value` is a class.
 function device.is_class(value) return details[value] ~= nil end
 
--- device.load "ticker.lua": the class that a Lua file returns; the path is seen from the machine file, or from the current folder.
+-- device.load "ticker.lua": the class that a Lua file returns; the path is seen from the file that says so.
 function device.load(path)
-  local folder = param.folder() or ""
+  local caller = debug.getinfo(2, "S").source
+  local folder = caller:match "^@(.*/)" or ""
   local full = path:sub(1, 1) == "/" and path or folder .. path
   local chunk, why = loadfile(full)
   if not chunk then fault.raise("device.load: %s", why) end

@@ -61,6 +61,12 @@ static inline void tlb_note_leaf(Tlb *tlb, uint64_t gva, uint64_t page)
   if (bits > tlb->large[gva >> 63]) tlb->large[gva >> 63] = bits;
 }
 
+// True if gva may be part of a leaf above 4 KiB that was cached.
+static inline bool tlb_has_large(const Tlb *tlb, uint64_t gva)
+{
+  return tlb->large[gva >> 63] != 0;
+}
+
 bool tlb_init(Tlb *tlb, unsigned entries);     // a power of two, 16 to 65536; false without memory
 void tlb_fini(Tlb *tlb);
 void tlb_flush(Tlb *tlb);                      // cheap when nothing was filled

@@ -42,16 +42,13 @@ bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int pri
   mmu->mxr = hart->mstatus & MSTATUS_MXR;
   if (unlikely(!mmu_translate(mmu, gva, size, access, result)))
     return result->fault == UM_MMU_PAGE_FAULT ? page_fault(hart, access, gva) : access_fault(hart, access, gva);
-  if (result->page > PAGE_BYTES) hart_note_big(hart, gva, result->page);
   return true;
 }
 
-bool hart_fetch(Hart *hart, uint64_t gva, uint64_t *gpa)
+bool hart_fetch(Hart *hart, uint64_t gva, MmuResult *result)
 {
-  MmuResult result;
-  if (!hart_translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, &result)) return false;
-  *gpa = result.gpa;
-  return mem_ram(hart->mem, result.gpa, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
+  if (!hart_translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, result)) return false;
+  return mem_ram(hart->mem, result->gpa, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
 }
 
 // The page's host address and flags, NULL for a device or a hole.
@@ -95,6 +92,7 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
   if (flags & PAGE_SLOW || (access == ACCESS_WRITE && (flags & PAGE_CODE || !result.dirty))) return true;
   if (hart->pmp.active && !pmp_uniform(&hart->pmp, gpa)) return true;
   tlb_fill(tlb, access, gva, (uintptr_t)place->host - gva);
+  tlb_note_leaf(tlb, gva, result.page);
   return true;
 }
 

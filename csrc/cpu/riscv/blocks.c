@@ -356,9 +356,9 @@ static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned 
 static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
 {
   Hart *hart = b->hart;
-  uint64_t gpa;
-  if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &gpa)) return false;
-  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, gpa, 2) << 16;
+  MmuResult next;
+  if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &next)) return false;
+  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, next.gpa, 2) << 16;
   Decoded d = { 0 };
   if (b->stops && is_stop(hart, gva)) put(b, OP_STOP, 0);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
@@ -421,12 +421,14 @@ static CodePage *fetch_page(Hart *hart, uint64_t gva, bool *whole)
   *whole = true;
   TlbEntry *entry = tlb_entry(hart->fetch, TLB_EXECUTE, gva);
   if (likely(tlb_hit(entry, gva & ~(uint64_t)1, 2))) return (CodePage *)entry->value;
-  uint64_t gpa;
+  MmuResult at;
   hart->fetch->misses[TLB_EXECUTE]++;
-  if (!hart_fetch(hart, gva, &gpa)) return NULL;
-  CodePage *page = make_page(hart, gpa, mem_ram(hart->mem, gpa, 2) - (gpa & ~PAGE_MASK));
-  *whole = !hart->pmp.active || pmp_uniform(&hart->pmp, gpa);
-  if (*whole) tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
+  if (!hart_fetch(hart, gva, &at)) return NULL;
+  CodePage *page = make_page(hart, at.gpa, mem_ram(hart->mem, at.gpa, 2) - (at.gpa & ~PAGE_MASK));
+  *whole = !hart->pmp.active || pmp_uniform(&hart->pmp, at.gpa);
+  if (!*whole) return page;
+  tlb_fill(hart->fetch, TLB_EXECUTE, gva, (uintptr_t)page);
+  tlb_note_leaf(hart->fetch, gva, at.page);
   return page;
 }
 
@@ -441,9 +443,9 @@ static bool aligned(Hart *hart, uint64_t gva)
 static const Dinsn *build_guarded(Hart *hart, CodePage *page, uint64_t gva)
 {
   unsigned at = (unsigned)(gva & (PAGE_BYTES - 1));
-  uint64_t gpa;
+  MmuResult half;
   bool second = (page->host[at] & 3) == 3 && at + 2 < PAGE_BYTES;
-  if (second && !hart_fetch(hart, gva + 2, &gpa)) return NULL;
+  if (second && !hart_fetch(hart, gva + 2, &half)) return NULL;
   return build(hart, page, gva, 1, false);
 }
 

@@ -156,12 +156,13 @@ bool hart_use_fp(Hart *hart, bool dirties)
 
 uint32_t hart_instruction_at(Hart *hart, uint64_t gva)
 {
-  uint64_t saved_cause = hart->trap_cause, saved_value = hart->trap_value, gpa;
+  uint64_t saved_cause = hart->trap_cause, saved_value = hart->trap_value;
+  MmuResult result;
   uint32_t word = 0;
   for (unsigned half = 0; half < 2; half++) {
     if (half == 1 && (word & 3) != 3) break;
-    if (!hart_fetch(hart, gva + 2 * half, &gpa)) break;
-    const uint8_t *host = mem_ram(hart->mem, gpa, 2);
+    if (!hart_fetch(hart, gva + 2 * half, &result)) break;
+    const uint8_t *host = mem_ram(hart->mem, result.gpa, 2);
     if (!host) break;
     word |= (uint32_t)(host[0] | host[1] << 8) << 16 * half;
   }

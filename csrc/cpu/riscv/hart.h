@@ -90,7 +90,6 @@ typedef struct AddressSpace {
   Tlb      tlb[CONTEXTS];          // CONTEXT_M unused
   uint64_t epoch[CONTEXTS];        // of what jumps remember
   uint64_t fetched[CONTEXTS][16];  // a filter of the pages that were fetched from since the epoch began
-  uint64_t big[2];                 // where leaves above 4 KiB were cached: see hart_note_big
   bool     valid;
 } AddressSpace;
 
@@ -218,14 +217,11 @@ void hart_update_fp(Hart *hart);                             // after FS or frm 
 void hart_flush_all(Hart *hart);                             // every translation (PMP changed)
 void hart_set_satp(Hart *hart, uint64_t satp);
 
-// Notes that a leaf of `page` bytes above 4 KiB was cached for gva, so that an sfence.vma of any address in it is seen.
-void hart_note_big(Hart *hart, uint64_t gva, uint64_t page);
-
 // access.c
 // Translates for `size` bytes in one page at privilege `priv`, PMP included, without a TLB. False: a trap was raised.
 bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int priv, MmuResult *result);
-// Where to fetch from: gva even, 2 bytes of RAM or ROM at *gpa. False: a fetch fault was raised.
-bool hart_fetch(Hart *hart, uint64_t gva, uint64_t *gpa);
+// Where to fetch from: gva even, 2 bytes of RAM or ROM at result->gpa. False: a fetch fault was raised.
+bool hart_fetch(Hart *hart, uint64_t gva, MmuResult *result);
 // The slow path of a load or store by the hart: translation, TLB refill, misalignment, page crossing, MMIO. False: a
 // trap was raised. `data` is the context's TLB. Values are zero-extended.
 bool hart_load(Hart *hart, Tlb *data, uint64_t gva, unsigned size, uint64_t *value);

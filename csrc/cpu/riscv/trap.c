@@ -109,18 +109,6 @@ bool hart_wfi(Hart *hart)
 
 // -- Address spaces -----------------------------------------------------------------------------------
 
-// One bit for each 2 MiB of a half of the address space, modulo 64. A leaf above 4 KiB is cached as 4 KiB pages
-// wherever it is touched, and sfence.vma of any address in it must drop them all (manual 10.2.1, "leaf PTE").
-static uint64_t big_bit(uint64_t gva)
-{
-  return 1ull << (gva >> 21 & 63);
-}
-
-void hart_note_big(Hart *hart, uint64_t gva, uint64_t page)
-{
-  hart->space->big[gva >> 63] |= page > 1 << 21 ? UINT64_MAX : big_bit(gva);
-}
-
 static void new_epoch(Hart *hart, AddressSpace *space, int context)
 {
   space->epoch[context] = ++hart->epochs;
@@ -133,20 +121,15 @@ static void flush_space(Hart *hart, AddressSpace *space)
     tlb_flush(&space->tlb[i]);
     new_epoch(hart, space, i);
   }
-  space->big[0] = space->big[1] = 0;
 }
 
 static void flush_space_page(Hart *hart, AddressSpace *space, uint64_t gva)
 {
   unsigned word;
   uint64_t bit = fetched_bit(gva, &word);
-  if (space->big[gva >> 63] & big_bit(gva)) {
-    flush_space(hart, space);
-    return;
-  }
   for (int i = CONTEXT_S; i < CONTEXTS; i++) {
     tlb_flush_page(&space->tlb[i], gva);
-    if (space->fetched[i][word] & bit) new_epoch(hart, space, i);
+    if (space->fetched[i][word] & bit || tlb_has_large(&space->tlb[i], gva)) new_epoch(hart, space, i);
   }
 }
 

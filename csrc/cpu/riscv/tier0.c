@@ -70,6 +70,18 @@ static __attribute__((noinline)) void leave_redirected(ARGS)
   h->budget = budget + blocks_refund(h->blocks, ip, true);
 }
 
+// Control has arrived at h->pc, where the block at ip lies, with `budget` left.
+static __attribute__((noinline)) void enter(ARGS)
+{
+  h->budget = budget;
+  blocks_note_jump(h, h->pc, ip);
+  int64_t left = budget + block_head(ip)->packed;
+  if (unlikely((int32_t)left < 0)) return;
+  pc = h->pc;
+  budget = left;
+  RUN(ip);
+}
+
 // Control has arrived at h->pc with `budget` left: go on there if that is possible.
 static __attribute__((noinline)) void arrive(ARGS)
 {
@@ -80,12 +92,7 @@ static __attribute__((noinline)) void arrive(ARGS)
     hart_take_trap(h, h->trap_cause, h->trap_value);
     return;
   }
-  blocks_note_jump(h, h->pc, first);
-  int64_t left = budget + block_head(first)->packed;
-  if (unlikely((int32_t)left < 0)) return;
-  pc = h->pc;
-  budget = left;
-  RUN(first);
+  enter(PASS(first));
 }
 
 // A direct jump at ip that is taken and cannot go the short way: unlinked, out of the page, or out of budget.
@@ -110,6 +117,8 @@ static __attribute__((noinline)) void branch_slow(ARGS)
       return;
     }
     if (blocks_generation(h->blocks) == generation) blocks_link(h, ip, target);
+    enter(PASS(target));
+    return;
   }
   arrive(PASS(ip));
 }

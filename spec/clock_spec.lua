@@ -6,6 +6,7 @@ local clock   = require "umbra.clock"
 local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
 local dev     = require "devices"
+local device  = require "umbra.device"
 local host    = require "umbra.host"
 local machine = require "umbra.machine"
 local mem     = require "umbra.mem"
@@ -34,6 +35,7 @@ _start: mv    s7, a0
         jal   set_timer
         csrsi mstatus, 8
         li    s1, 0x10000000
+        lui   s6, 0x10005
         la    s2, shared
 work:   li    t1, 1
         slli  t0, s9, 47
@@ -45,7 +47,11 @@ work:   li    t1, 1
         andi  t0, s9, 1
         beqz  t0, 2f
         wfi
-2:      la    t0, events
+2:      sw    s9, 0(s6)
+        lw    t0, 4(s6)
+        la    t2, log
+        sw    t0, 28(t2)
+        la    t0, events
         lw    t0, 0(t0)
         blt   s8, t0, work
         csrci mstatus, 8
@@ -149,6 +155,18 @@ harts:  .word HARTS
 log:    .zero 131072
 ]]
 
+-- A device in Lua: a write starts a timer, whose end is counted and told apart by the guest's time.
+local Echo = device {
+  name = "echo",
+  regs = { { at = 0, name = "start", access = "w" }, { at = 4, name = "ended", access = "r" } },
+  state = { { "sum", default = 0 } },
+}
+function Echo:write_start(value) self:after(value % 1000 * 1e-7, "finish") end
+function Echo:finish()
+  self.ended = (self.ended + 1) % 2^32
+  self.sum = (self.sum * 5 + self:now() * 1e7) % 2^40
+end
+
 local SPIN = ".globl _start\n_start: addi t0, t0, 1\n j _start\n"
 
 setup(function()
@@ -167,6 +185,7 @@ local function board(harts, options)
       { at = 0x101000, name = "rtc", dev.goldfish_rtc {} },
       { at = 0x2000000, name = "clint", dev.clint {} },
       { at = 0x10000000, name = "uart0", dev.ns16550a {} },
+      { at = 0x10005000, name = "echo", Echo {} },
     },
     boot = { kernel = options.program or programs[harts] },
   })

@@ -10,11 +10,13 @@ struct um_alarm {
   Timer timer;
   Clock *clock;
   Control *control;
+  bool rang;                 // since it was last asked
 };
 
 static void ring(void *owner)
 {
   um_alarm *alarm = owner;
+  alarm->rang = true;
   control_attention(alarm->control);
 }
 
@@ -38,4 +40,11 @@ UM_EXPORT void um_alarm_free(um_alarm *alarm)
 UM_EXPORT void um_alarm_set(um_alarm *alarm, uint64_t tick)
 {
   clock_arm(alarm->clock, &alarm->timer, tick);
+}
+
+UM_EXPORT bool um_alarm_rang(um_alarm *alarm)
+{
+  bool rang = alarm->rang;
+  alarm->rang = false;
+  return rang;
 }

@@ -7,3 +7,4 @@ typedef struct um_alarm um_alarm;
 um_alarm *um_alarm_new(um_clock *clock, um_control *control);   // off; freed before both; NULL without memory
 void      um_alarm_free(um_alarm *alarm);
 void      um_alarm_set(um_alarm *alarm, uint64_t tick);         // run comes back with UM_EXIT_ATTENTION then; UINT64_MAX: never
+bool      um_alarm_rang(um_alarm *alarm);                        // whether the tick was reached since this was last asked

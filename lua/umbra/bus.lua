@@ -275,7 +275,8 @@ function Bus:run(budget, seconds)
     if waits then answer(self, ptr, exit) end
     if exit.reason == MMIO and host.seconds() >= deadline then exit.reason = C.UM_EXIT_TIME end
   until exit.reason ~= MMIO
-  if exit.reason == ATTENTION then self:ring() end
+  -- Only where the alarm rang: a kick comes anywhere, and timers that it made end there would make no two runs alike.
+  if exit.reason == ATTENTION and C.um_alarm_rang(self.alarm) then self:ring() end
   return REASONS[exit.reason], self.executed
 end
 jit.off(Bus.run)

@@ -1,12 +1,13 @@
 -- hash: a machine's whole state as one number, to tell whether two runs are the same.
 --
--- Hashed are all RAM and ROM, the declared state of every hart and device, and what a virtual clock has counted. Not hashed is what
+-- Hashed are all RAM and ROM, the declared state of every hart and device (those written in Lua too), and what a virtual clock has counted. Not hashed is what
 -- belongs to the host: a wall clock, counters, decoded code, and console bytes that nobody has taken yet.
 -- SPDX-License-Identifier: MIT
-local ffi   = require "ffi"
-local bits  = require "umbra.bits"
-local clib  = require "umbra.clib"
-local fault = require "umbra.fault"
+local ffi    = require "ffi"
+local bits   = require "umbra.bits"
+local clib   = require "umbra.clib"
+local device = require "umbra.device"
+local fault  = require "umbra.fault"
 
 local C = clib.C
 
@@ -51,30 +52,34 @@ local function feed_memory(h, m)
   end
 end
 
-local function feed_device(h, device, why)
-  local row, index = ffi.new "struct um_dev_state", 0
-  while C.um_dev_state(device.ptr, index, row, why) >= 0 do
-    local size = row.size * row.count
-    local to = ffi.new("uint8_t[?]", size)
-    fault.check(C.um_dev_state_read(device.ptr, index, to, size, why), why)
-    h.text("%s.%s %d", device.name, ffi.string(row.name), size)
-    h.feed(to, size)
-    index = index + 1
+-- Rows of declared state, { name =, bytes = } each.
+local function feed_rows(h, owner, rows)
+  for _, row in ipairs(rows) do
+    h.text("%s.%s %d", owner, row.name, #row.bytes)
+    h.feed(row.bytes, #row.bytes)
   end
+end
+
+-- The declared state of a device in C, as those in Lua and harts give theirs.
+local function device_rows(ptr, why)
+  local rows, row = {}, ffi.new "struct um_dev_state"
+  while C.um_dev_state(ptr, #rows, row, why) >= 0 do
+    local size, index = row.size * row.count, #rows
+    local to = ffi.new("uint8_t[?]", size)
+    fault.check(C.um_dev_state_read(ptr, index, to, size, why), why)
+    rows[index + 1] = { name = ffi.string(row.name), bytes = ffi.string(to, size) }
+  end
+  return rows
 end
 
 -- 16 hexadecimal digits of machine `m`.
 function hash.of(m)
   local h = new()
   feed_memory(h, m)
-  for i = 0, m.harts - 1 do
-    for _, row in ipairs(m.cpu[i]:state()) do
-      h.text("hart%d.%s %d", i, row.name, #row.bytes)
-      h.feed(row.bytes, #row.bytes)
-    end
-  end
+  for i = 0, m.harts - 1 do feed_rows(h, "hart" .. i, m.cpu[i]:state()) end
   for _, row in ipairs(m.rows) do
-    if row.ptr then feed_device(h, row, m.why) end
+    if row.ptr then feed_rows(h, row.name, device_rows(row.ptr, m.why)) end
+    if row.port then feed_rows(h, row.name, device.state(row.port.object)) end
   end
   h.text("clock %s", bits.hex(m.clock:instructions()))
   return h.digest()

@@ -433,7 +433,7 @@ function machine.load(name, given)
   return machine.build((machine.describe(name, given)))
 end
 
--- Back to the state after power-on, files loaded anew.
+-- As a reset button does: harts and devices start anew, files are loaded anew; the rest of memory keeps what it holds.
 function Machine:reset()
   self.control:clear()
   self.ended = nil

@@ -1,9 +1,10 @@
 -- control: the buttons of a machine: what its guest asked for (off, reset, exit), and a kick that makes a run come back.
 -- SPDX-License-Identifier: MIT
-local ffi    = require "ffi"
-local clib   = require "umbra.clib"
-local fault  = require "umbra.fault"
-local handle = require "umbra.handle"
+local ffi     = require "ffi"
+local address = require "umbra.address"
+local clib    = require "umbra.clib"
+local fault   = require "umbra.fault"
+local handle  = require "umbra.handle"
 
 local C = clib.C
 
@@ -27,7 +28,9 @@ end
 
 function Control:kick() C.um_control_kick(self.ptr) end           -- the run under way, or the next one, comes back at once
 function Control:clear() C.um_control_clear(self.ptr) end         -- forgets halt and kicks
-function Control:watch(fd) C.um_control_watch(self.ptr, fd or -1) end   -- an idle hart wakes when `fd` is readable; nil: none
+
+-- An idle hart wakes when `fd` is readable; nil: none.
+function Control:watch(fd) C.um_control_watch(self.ptr, fd and address.count(fd, "fd", 0, 2^31 - 1) or -1) end
 
 Control.close = handle.close
 

@@ -5,13 +5,14 @@
 --   local hart = cpu.new { mem = mem, clock = clock, control = control, isa = "rv64gc", reset_pc = 0x80000000 }
 --   local exit = hart:run(1000000)
 -- SPDX-License-Identifier: MIT
-local bit    = require "bit"
-local ffi    = require "ffi"
-local bits   = require "umbra.bits"
-local clib   = require "umbra.clib"
-local fault  = require "umbra.fault"
-local handle = require "umbra.handle"
-local schema = require "umbra.schema"
+local bit     = require "bit"
+local ffi     = require "ffi"
+local address = require "umbra.address"
+local bits    = require "umbra.bits"
+local clib    = require "umbra.clib"
+local fault   = require "umbra.fault"
+local handle  = require "umbra.handle"
+local schema  = require "umbra.schema"
 
 local C = clib.C
 
@@ -106,6 +107,7 @@ local IMPLIES = {
 
 -- Extensions named by an ISA string and what they imply, in canonical order. Raises what is wrong with the string.
 function cpu.parse_isa(text)
+  if type(text) ~= "string" then fault.raise("an ISA string is text like rv64gc, not %s", schema.show(text)) end
   local known, place = cpu.extensions(), {}
   for i, name in ipairs(known) do place[name] = i end
   local lower = text:lower()
@@ -158,6 +160,7 @@ function cpu.check(options, where)
 end
 
 function cpu.new(options)
+  if type(options) ~= "table" then fault.raise("cpu.new takes a table, not %s", schema.show(options)) end
   local own, rest = {}, {}
   for key, value in pairs(options) do rest[key] = value end
   for _, row in ipairs(OWN) do own[row[1]], rest[row[1]] = rest[row[1]], nil end
@@ -167,7 +170,8 @@ function cpu.new(options)
   o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa, rest.modes), own.hartid, bits.u64(own.reset_pc)
   o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
-  local ptr = C.um_hart_new(own.mem.ptr, own.clock.ptr, own.control.ptr, o, why)
+  local ptr = C.um_hart_new(handle.pointer(own.mem, "mem", "cpu.mem"), handle.pointer(own.clock, "clock", "cpu.clock"),
+    handle.pointer(own.control, "control", "cpu.control"), o, why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(why.text)) end
   local self = handle.new(Hart, ptr, C.um_hart_free, {
     lines = {},
@@ -180,10 +184,16 @@ function cpu.new(options)
   return self
 end
 
+-- The hart's pointer, and proof that what it leans on is still there.
+local function whole(self)
+  local own = self.own
+  return own.mem.ptr and own.clock.ptr and own.control.ptr and self.ptr
+end
+
 -- Another hart beside the first one: they share what cpu.new was told, run by turns in the first one's run, and are closed in
 -- reverse order, before it. At most 8 in all.
 function Hart:add(hartid)
-  local ptr = C.um_hart_add(self.ptr, hartid, self.why)
+  local ptr = C.um_hart_add(whole(self), address.count(hartid, "hartid", 0, 2^53), self.why)
   if ptr == nil then fault.raise("cpu: %s", ffi.string(self.why.text)) end
   local other = handle.new(Hart, ptr, C.um_hart_free, {
     lines = {}, family = self.family,
@@ -201,17 +211,20 @@ function Hart:check(status) return fault.check(status, self.why) end
 -- hart.exit.hart is the place (from 0) of the one the reason is about.
 function Hart:run(budget, seconds)
   if self.first then fault.raise "hart:run: harts that were added run with the first one" end
-  local ns = seconds and math.min(seconds * 1e9, EVER) or EVER
-  if C.um_hart_run(self.ptr, budget and math.min(budget, EVER) or EVER, ns, self.exit) < 0 then
-    fault.raise("hart:run: a budget of %s instructions and %s seconds", tostring(budget), tostring(seconds))
+  for _, limit in ipairs { budget or 0, seconds or 0 } do
+    if type(limit) ~= "number" or limit ~= limit or limit < 0 then
+      fault.raise("hart:run takes instructions and seconds, numbers from 0 on, not %s", schema.show(limit))
+    end
   end
+  local ns = seconds and math.min(seconds * 1e9, EVER) or EVER
+  C.um_hart_run(whole(self), budget and math.min(budget, EVER) or EVER, ns, self.exit)
   return REASONS[self.exit.reason], tonumber(self.exit.executed)
 end
 
-function Hart:reset() C.um_hart_reset(self.ptr) end
+function Hart:reset() C.um_hart_reset(whole(self)) end
 
 -- Whether this hart and those added to it sleep, with no timer to wake one: only the host can.
-function Hart:idle() return C.um_hart_idle(self.ptr) end
+function Hart:idle() return C.um_hart_idle(whole(self)) end
 
 -- The declared state: { name =, size =, count =, bytes = } a row, `count` elements of `size` bytes.
 function Hart:state()
@@ -270,23 +283,25 @@ end
 -- Control and status registers, by name ("mstatus") or number, as machine mode sees them.
 function Hart:csr(name)
   local value = ffi.new "uint64_t[1]"
-  self:check(C.um_hart_csr(self.ptr, csr_number(name), value, self.why))
+  self:check(C.um_hart_csr(whole(self), csr_number(name), value, self.why))
   return bits.number(value[0])
 end
 
 function Hart:set_csr(name, value)
-  self:check(C.um_hart_set_csr(self.ptr, csr_number(name), value_of(value), self.why))
+  self:check(C.um_hart_set_csr(whole(self), csr_number(name), value_of(value), self.why))
 end
 
 -- Memory at guest-virtual addresses, as a load would see it now.
 function Hart:read(gva, size)
-  local buffer = ffi.new("uint8_t[?]", math.max(size, 1))
-  self:check(C.um_hart_read(self.ptr, bits.u64(gva), buffer, size, self.why))
+  gva = address.check(gva, "gva")
+  local buffer = ffi.new("uint8_t[?]", math.max(address.count(size, "size", 0, 2^31 - 1), 1))
+  self:check(C.um_hart_read(whole(self), gva, buffer, size, self.why))
   return ffi.string(buffer, size)
 end
 
 function Hart:write(gva, bytes)
-  self:check(C.um_hart_write(self.ptr, bits.u64(gva), bytes, #bytes, self.why))
+  if type(bytes) ~= "string" then fault.raise("`bytes` must be a string, not %s", schema.show(bytes)) end
+  self:check(C.um_hart_write(whole(self), address.check(gva, "gva"), bytes, #bytes, self.why))
 end
 
 local ACCESS = { r = 0, w = 1, x = 2 }
@@ -295,7 +310,7 @@ local ACCESS = { r = 0, w = 1, x = 2 }
 function Hart:translate(gva, access)
   local gpa = ffi.new "uint64_t[1]"
   local kind = ACCESS[access or "r"] or fault.raise("access must be \"r\", \"w\" or \"x\", not %s", schema.show(access))
-  self:check(C.um_hart_translate(self.ptr, bits.u64(gva), kind, gpa, self.why))
+  self:check(C.um_hart_translate(whole(self), address.check(gva, "gva"), kind, gpa, self.why))
   return bits.number(gpa[0])
 end
 
@@ -310,7 +325,7 @@ end
 
 -- From now on a run stops before the instruction at `pc` (on == false: no longer).
 function Hart:stop_at(pc, on)
-  self:check(C.um_hart_stop_at(self.ptr, bits.u64(pc), on ~= false, self.why))
+  self:check(C.um_hart_stop_at(whole(self), address.check(pc, "pc"), on ~= false, self.why))
 end
 
 local function by_cause(counts, names)
@@ -372,8 +387,9 @@ end
 
 -- "addi a0,a0,1" for the instruction in `word` at `pc` (default 0), and its length in bytes; nil when it is none.
 function Hart:disassemble(word, pc)
+  address.count(word, "word", 0, HIGH - 1)
   local text = ffi.new "char[128]"
-  local length = C.um_riscv_disassemble(word % HIGH, bits.u64(pc or 0), cpu.isa_mask(self.isa), text, 128)
+  local length = C.um_riscv_disassemble(word, address.check(pc or 0, "pc"), cpu.isa_mask(self.isa), text, 128)
   if length > 0 then return ffi.string(text), length end
 end
 
@@ -383,8 +399,9 @@ function Hart:close()
   if family[#family] ~= self then fault.raise "harts are closed in reverse order: one that was added comes first" end
   for _, line in ipairs(self.lines) do
     local ptr = rawget(line, "ptr")               -- nil: closed
-    if ptr then C.um_hart_disconnect(self.ptr, ptr) end
+    if ptr then C.um_hart_disconnect(whole(self), ptr) end
   end
+  local _ = whole(self)
   family[#family] = nil
   handle.close(self)
 end

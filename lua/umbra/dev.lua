@@ -16,22 +16,13 @@ local handle  = require "umbra.handle"
 local schema  = require "umbra.schema"
 
 local C = clib.C
+local part = handle.pointer
 
 local dev = {}
 
 local why = ffi.new "struct um_fault"
 local buffer_t = ffi.typeof "uint8_t[?]"
 local alive = {}                                  -- luacheck: ignore 241 (devices not closed, with all they refer to)
-
--- The pointer of an object that must be of a given kind.
-local function part(object, noun, what)
-  local ptr = type(object) == "table" and object.ptr                         -- a closed one refuses here
-  local class = getmetatable(object)
-  if not ptr or not class or class.noun ~= noun then
-    fault.raise("`%s` must be what umbra.%s makes, not %s", what, noun, schema.show(object))
-  end
-  return ptr
-end
 
 -- Character devices -----------------------------------------------------------------------------------
 
@@ -50,13 +41,18 @@ end
 
 -- What the guest wrote, at most `most` bytes (default: all); "" when there is nothing.
 function Chardev:take(most)
-  local size = math.min(most or math.huge, C.um_chardev_waiting(self.ptr))
+  local size = C.um_chardev_waiting(self.ptr)
+  if most then size = math.min(address.count(most, "most", 0, 2^53), size) end
   local to = buffer_t(math.max(size, 1))
   return ffi.string(to, C.um_chardev_take(self.ptr, to, size))
 end
 
 -- Bytes for the guest; returns how many fitted.
-function Chardev:give(bytes) return C.um_chardev_give(self.ptr, bytes, #bytes) end
+function Chardev:give(bytes)
+  if type(bytes) ~= "string" then fault.raise("`bytes` must be a string, not %s", schema.show(bytes)) end
+  return C.um_chardev_give(self.ptr, bytes, #bytes)
+end
+
 function Chardev:waiting() return C.um_chardev_waiting(self.ptr) end         -- bytes to take
 function Chardev:room() return C.um_chardev_room(self.ptr) end               -- bytes that give would take
 

@@ -3,8 +3,9 @@
 -- LuaJIT passes nil to C as NULL, so an object that only forgot its pointer would take the process down. A closed one gets another
 -- metatable instead: every use of it, `ptr` by another module included, is refused at the user's line.
 -- SPDX-License-Identifier: MIT
-local ffi   = require "ffi"
-local fault = require "umbra.fault"
+local ffi    = require "ffi"
+local fault  = require "umbra.fault"
+local schema = require "umbra.schema"
 
 local handle = {}
 
@@ -15,6 +16,16 @@ function handle.new(class, ptr, free, fields)
   fields = fields or {}
   fields.ptr, fields.free = ffi.gc(ptr, free), free
   return setmetatable(fields, class)
+end
+
+-- The pointer of `object`, which must be a `noun` and open; a refusal calls it `what`.
+function handle.pointer(object, noun, what)
+  local ptr = type(object) == "table" and object.ptr        -- a closed one refuses here
+  local class = getmetatable(object)
+  if not ptr or type(class) ~= "table" or class.noun ~= noun then
+    fault.raise("`%s` must be what umbra.%s makes, not %s", what, noun, schema.show(object))
+  end
+  return ptr
 end
 
 -- What `class.close` does.

@@ -72,12 +72,12 @@ end
 
 -- One access of 1, 2, 4 or 8 bytes as a hart would do it, devices included. Values from 2^53 on are uint64_t.
 function Mem:load(gpa, size)
-  fault.check(C.um_mem_load(self.ptr, address.check(gpa, "gpa"), size, value, why), why)
+  fault.check(C.um_mem_load(self.ptr, address.check(gpa, "gpa"), address.count(size, "size", 1, 8), value, why), why)
   return bits.number(value[0])
 end
 
 function Mem:store(gpa, size, what)
-  fault.check(C.um_mem_store(self.ptr, address.check(gpa, "gpa"), size, address.check(what, "value"), why), why)
+  fault.check(C.um_mem_store(self.ptr, address.check(gpa, "gpa"), address.count(size, "size", 1, 8), address.check(what, "value"), why), why)
 end
 
 -- The host's address (uint8_t *) of `size` bytes of RAM or ROM, until close. What is written through it is not seen by code tracking.

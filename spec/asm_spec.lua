@@ -85,8 +85,9 @@ local UNKNOWN_TO_GNU = { zicond = true }
 -- The bytes of `text` by GNU's assembler and linker at 0x80000000.
 local function gnu(text, march)
   local path = folder.write("gnu.s", text)
-  local output, code = tree.run(("{ riscv64-unknown-elf-as -march=%s -mno-relax -o %s.o %s && " ..
-    "riscv64-unknown-elf-ld -N --no-relax --no-warn-rwx-segments -Ttext=0x80000000 -e 0 -o %s.elf %s.o && riscv64-unknown-elf-objcopy -O binary %s.elf %s.bin; }"):format(march or MARCH, path, path, path, path, path, path))
+  local output, code = tree.run((("{ riscv64-unknown-elf-as -march=%s -mno-relax -o PATH.o PATH && riscv64-unknown-elf-ld -N --no-relax " ..
+    "--no-warn-rwx-segments -Ttext=0x80000000 -e 0 -o PATH.elf PATH.o && riscv64-unknown-elf-objcopy -O binary PATH.elf PATH.bin; }")
+    :format(march or MARCH):gsub("PATH", path)))
   assert(code == 0, output)
   return tree.read(path .. ".bin")
 end
@@ -360,6 +361,17 @@ describe("a program", function()
     assert.same({ "0 1:1", "4 1:9", "8 6:1", "12 6:1" }, got)
   end)
 
+  it("leaves out what is under a false condition, and repeats and expands", function()
+    local function numbers(text) return hex(asm.assemble(text).bytes) end
+    assert.equal("03", numbers ".ifdef NO_SUCH_THING\n.byte 1\n.if 1\n.byte 2\n.else\n.endif\n.endif\n.byte 3")
+    assert.equal("0205", numbers ".equ K, 2\n.if K == 1\n.byte 1\n.elseif K == 2\n.byte 2\n.elseif K == 2\n.byte 3\n.else\n.byte 4\n.endif\n.byte 5")
+    assert.equal("04", numbers ".ifndef K\n.byte 4\n.else\n.byte 5\n.endif")
+    assert.equal("010201020102", numbers ".rept 3\n.irp n, 1, 2\n.byte \\n\n.endr\n.endr")
+    assert.equal("07090501", numbers ".macro m a, b=9, c:req, d:vararg\n.byte \\a, \\b\n.byte \\c\n.byte \\d\n.endm\nm 7, , 5, 1")
+    assert.equal("0102", numbers ".macro m a\n.ifb \\a\n.byte 1\n.else\n.byte 2\n.endif\n.endm\nm\nm x")
+    assert.equal("6f0040006f000000", numbers ".macro m\nj l\\@\nl\\@\\():\n.endm\nm\nj .")
+  end)
+
   it("computes as GNU does", function()
     for text, value in pairs {
       ["1 << 3 + 1"] = 9, ["2 + 3 * 4"] = 14, ["1 | 2 + 4"] = 7, ["-7 / 2"] = -3, ["-7 % 4"] = -3, ["~0 >> 60"] = 15, ["1 << 64"] = 0, ["3 == 3"] = -1,
@@ -459,6 +471,7 @@ describe("errors", function()
     { "amoadd.w a0, a1, 4(a2)", "1:18: amoadd.w: an address without an offset is expected here, like (a2)" },
     { "nop nop", "1:1: nop: no operands are expected, not 1" },
     { "mv a0", "1:1: mv: 2 operands are expected, not 1" },
+    { "csrw a0, mie, 3", "1:1: csrw: 2 operands are expected, not 3" },
     { "li a0", "1:1: li: 2 operands are expected (rd, number), not 1" },
     { "call", "1:1: call: 1 operand is expected (symbol), not 0" },
     { "li a0, a1", "1:8: register `a1` where a number or a symbol is expected" },

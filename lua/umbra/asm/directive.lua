@@ -11,6 +11,7 @@ local parse      = require "umbra.asm.parse"
 local directive = {}
 
 local MOST_BYTES = 2 ^ 26                            -- of one directive
+local BEHIND_ALL = math.huge                         -- no more statements in this line (another one may be the current one by now)
 
 -- A directive whose operands are read before: f(self, operands, at, name).
 local function with_operands(least, most, spoken, f)
@@ -210,9 +211,8 @@ end)
 -- Macros and conditions ----------------------------------------------------------------------------------------------------
 
 directive[".macro"] = function(self, at, behind)
-  local text, next_at = parse.raw(self.line.text, behind)
-  self.source:define(text, self.line, at)
-  return math.max(next_at, #self.line.text + 1)
+  self.source:define((parse.raw(self.line.text, behind)), self.line, at)
+  return BEHIND_ALL
 end
 
 directive[".rept"] = with_operands(1, 1, "how often", function(self, list, at)
@@ -222,9 +222,8 @@ directive[".rept"] = with_operands(1, 1, "how often", function(self, list, at)
 end)
 
 directive[".irp"] = function(self, at, behind)
-  local text, next_at = parse.raw(self.line.text, behind)
-  self.source:each(text, self.line, at)
-  return math.max(next_at, #self.line.text + 1)
+  self.source:each((parse.raw(self.line.text, behind)), self.line, at)
+  return BEHIND_ALL
 end
 
 for opening, name in pairs { [".endm"] = ".macro", [".endr"] = ".rept or .irp" } do
@@ -244,7 +243,6 @@ conditions[".ifb"] = function(self, behind) return (parse.raw(self.line.text, be
 conditions[".ifnb"] = function(self, behind) return (parse.raw(self.line.text, behind)) ~= "" end
 conditions[".elseif"] = conditions[".if"]
 
-local function behind_all(self) return #self.line.text + 1 end
 
 -- Goes on behind the next .else, true .elseif, or .endif of the condition on top.
 local function leave_out(self)
@@ -276,7 +274,7 @@ for _, name in ipairs { ".if", ".ifdef", ".ifndef", ".ifb", ".ifnb" } do
     local holds = conditions[name](self, behind)
     table.insert(self.conditions, { line = self.line, at = at, done = holds })
     if not holds then leave_out(self) end
-    return behind_all(self)
+    return BEHIND_ALL
   end
 end
 
@@ -287,14 +285,14 @@ for _, name in ipairs { ".else", ".elseif" } do
     if top.last then self:fail(at, "%s behind the .else", name) end
     top.last = name == ".else"
     leave_out(self)
-    return behind_all(self)
+    return BEHIND_ALL
   end
 end
 
 directive[".endif"] = function(self, at, behind)
   if #self.conditions == 0 then self:fail(at, ".endif without its .if") end
   table.remove(self.conditions)
-  return self:operands(behind) and behind_all(self)
+  return self:operands(behind) and BEHIND_ALL
 end
 
 directive[".error"] = with_operands(0, 1, "a text", function(self, list, at)

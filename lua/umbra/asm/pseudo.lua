@@ -261,7 +261,7 @@ function pseudo.expand(self, op, at, list)
   end
   local other = immediate(self, op, list)
   local row = rows[other or op] and rows[other or op][#list]
-  if not row and other then
+  if not row and other and self:is_insn(other) then
     self:add_insn(other, at, list)
     return true
   end

@@ -10,7 +10,7 @@ local operands = {}
 local DYNAMIC = 7                                    -- the rounding mode when none is written
 
 -- What messages call the operands of `row`: "rd, imm(rs1)".
-function operands.spoken(row)
+local function spoken(row)
   return (row.operands:gsub("%f[%w_][ui]_[%w_]+", "imm"):gsub("%f[%w]([rf][ds]%d?)[pc]%f[^%w]", "%1"):gsub("%s*,?%s*%f[%w]rm%f[^%w]%??", " [, rm]")
     :gsub("imm%?", "[imm]"))
 end
@@ -171,7 +171,7 @@ function operands.bind(self, row, at, list, values)
   local slots = slots_of(row)
   if #list < slots.least or #list > #slots then
     self:fail(at, "%s: %s, not %d", row.name, #slots == 0 and "no operands are expected"
-      or ("%d operand%s expected (%s)"):format(slots.least == 0 and #slots or slots.least, slots.least <= 1 and " is" or "s are", operands.spoken(row)), #list)
+      or ("%d operand%s expected (%s)"):format(slots.least == 0 and #slots or slots.least, slots.least <= 1 and " is" or "s are", spoken(row)), #list)
   end
   local pending = {}
   for i, slot in ipairs(slots) do

@@ -3,8 +3,6 @@
 --
 -- A line is { text =, number =, origin = }: one that a macro made has as origin { number =, at =, name = }, the line and column of the
 -- outermost use of a macro and that macro's name, which is where messages point.
-local schema = require "umbra.schema"
-
 local source = {}
 
 local MOST_LINES, MOST_DEPTH = 2000000, 200
@@ -176,8 +174,5 @@ function Source:skip(line, at)
     elseif word == ".endif" then depth = depth - 1 end
   end
 end
-
--- The names of macros, for suggestions.
-function Source:suggest(word) return schema.nearest(word, self.names) end
 
 return source

@@ -482,3 +482,25 @@ describe("reload", function()
     assert.equal('{"a"={0x1=0x2,0x2="x"},"b"=0x1}', rows[2].bytes)
   end)
 end)
+
+describe("the page about devices", function()
+  it("begins with an example that works", function() require "spec.support.example" "docs/device.md" end)
+
+  it("has every key of a declaration", function()
+    local text = require("spec.support.tree").read "docs/device.md"
+    for _, key in ipairs { "name", "help", "config", "regs", "state", "bytes", "compatible", "tree", "jit", "access", "reset", "unit" } do
+      assert.is_truthy(text:find("`" .. key .. "`", 1, true), key)
+    end
+  end)
+end)
+
+describe("04-lua-device", function()
+  it("is a device of at most 25 lines, and a driver that it interrupts", function()
+    local file = require("spec.support.tree").read "examples/04-lua-device/ticker.lua"
+    assert.is_true(select(2, file:gsub("\n", "")) <= 25)
+    local result = umbra.run { "exec", "examples/04-lua-device/run.lua" }
+    assert.equal("", result.err)
+    assert.matches("^1\n2\n3\nticker: ticker: raises its line again and again\n", result.out)
+    assert.matches("\nended with: off\n$", result.out)
+  end)
+end)

@@ -153,6 +153,13 @@ describe("the exit code", function()
     assert.equal(7, umbra.run({ "run", serial, "kernel=" .. programs.next }, { input = "x" }).code)
   end)
 
+  it("is that of the fetch when the guest cannot be had, in one line", function()
+    local result = umbra.run({ "run", "riscv-virt" }, { env = "XDG_CACHE_HOME=/proc" })
+    assert.equal(127, result.code)
+    assert.equal("umbra: cannot fetch debian-riscv64: cannot make /proc/umbra: no such file or folder\n", result.err)
+    assert.equal("", result.out)
+  end)
+
   it("is 124 after a timeout, in one line", function()
     local result = umbra.run { "run", serial, "kernel=" .. programs.idle, "--timeout", "0.3" }
     assert.equal(124, result.code)

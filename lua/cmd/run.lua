@@ -1,5 +1,6 @@
 -- run: the command that runs a machine file, with the guest's serial console on this terminal or these pipes.
 -- SPDX-License-Identifier: MIT
+local boot    = require "umbra.boot"
 local host    = require "umbra.host"
 local machine = require "umbra.machine"
 local param   = require "umbra.param"
@@ -242,6 +243,8 @@ local function run(args)
     io.write(HELP, "\nParameters of ", file, ":\n", table.concat(param.help(rows), "\n"), "\n")
     return 0
   end
+  local _, problem = boot.guest(description.boot)
+  if problem then error(problem, 0) end
   local m = machine.build(description)
   local ok, code = pcall(run_machine, m, options)
   m:close()

@@ -29,12 +29,19 @@ local function open(key, path)
   return file
 end
 
+-- The fetched guest that a boot table needs, nil when it needs none; nil and { text =, code = } when it cannot be had.
+function boot.guest(options)
+  if not options.guest or options.guest == "none" or options.kernel and options.firmware then return nil end
+  return require("umbra.fetch").try(options.guest)
+end
+
 -- The files of a boot table, opened: { firmware =, kernel =, initrd =, append = }. What is not named comes from the guest.
 function boot.open(options)
   local files = { append = options.append or "" }
   local firmware, kernel, initrd = options.firmware, options.kernel, options.initrd
-  if options.guest and options.guest ~= "none" and (not kernel or not firmware) then
-    local guest = require("umbra.fetch").ensure(options.guest)
+  local guest, problem = boot.guest(options)
+  if problem then fault.raise("%s", problem.text) end
+  if guest then
     firmware = firmware or guest.firmware
     if not kernel then kernel, initrd = guest.kernel, initrd or guest.initrd end
   end

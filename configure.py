@@ -104,9 +104,10 @@ def install(missing):
         if not shutil.which("sudo") or subprocess.run(rights + ["true"], stderr=subprocess.DEVNULL).returncode != 0:
             sys.exit("configure: no rights to install what is missing; as root: apt-get update && " + line)
     quiet = rights + ["env", "DEBIAN_FRONTEND=noninteractive"]
-    for command in (["apt-get", "update", "-q"], line.split() + ["-q"]):
-        if subprocess.run(quiet + command, stdin=subprocess.DEVNULL).returncode != 0:
-            sys.exit("configure: failed: " + " ".join(command))
+    # One source of several that cannot be reached makes the update fail; whether it was needed shows in the installation.
+    subprocess.run(quiet + ["apt-get", "update", "-q"], stdin=subprocess.DEVNULL)
+    if subprocess.run(quiet + line.split() + ["-q"], stdin=subprocess.DEVNULL).returncode != 0:
+        sys.exit("configure: failed: " + line)
 
 
 class Ninja:
@@ -245,13 +246,19 @@ def main():
         print("configure: without %s: no %s" % (package, use))
 
     blocks = {"@settings@": settings(options), "@edges@": edges(options)}
-    os.makedirs("build", exist_ok=True)
     with open("build.ninja.in") as template:
         lines = [line for row in template.read().split("\n") for line in blocks.get(row, [row])]
-    with open("build.ninja", "w") as result:
-        result.write("# Written by configure.py from build.ninja.in.\n" + "\n".join(lines))
+    try:
+        os.makedirs("build", exist_ok=True)
+        with open("build.ninja", "w") as result:
+            result.write("# Written by configure.py from build.ninja.in.\n" + "\n".join(lines))
+    except OSError as why:
+        sys.exit("configure: cannot write %s: %s" % (why.filename, why.strerror))
     print("configure: %s build with %s; next: ninja" % (options.mode, options.cc))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -60,6 +60,12 @@ return function()
     return nil, true
   end
 
+  -- luajit makes Ctrl-C an error, which busted takes for one of the test: the run would go on.
+  function handler.interrupted(_, _, message)
+    if type(message) == "string" and message:find "interrupted!$" then os.exit(130, true) end
+    return nil, true
+  end
+
   -- busted's own exit code is the number of failures, of which a shell sees the low eight bits, and 0 when nothing ran.
   function handler.exit()
     if ran() == 0 or handler.failuresCount + handler.errorsCount > 0 then os.exit(1, true) end
@@ -69,6 +75,7 @@ return function()
   busted.subscribe({ "file", "start" }, handler.fileStart)
   busted.subscribe({ "file", "end" }, handler.fileEnd)
   busted.subscribe({ "suite", "end" }, handler.suiteEnd)
+  busted.subscribe({ "error" }, handler.interrupted)
   busted.subscribe({ "exit" }, handler.exit)
   return handler
 end

@@ -179,7 +179,8 @@ teardown(function() folder.remove() end)
 local function board(harts, options)
   options = options or {}
   return machine.build(machine {
-    cpu = { harts = harts, fuse = options.fuse, tlb = options.tlb }, ram = { size = "1M" }, clock = options.clock or "virtual", rate = options.rate, seed = options.seed,
+    cpu = { harts = harts, fuse = options.fuse, tlb = options.tlb }, ram = { size = "1M" },
+    clock = options.clock or "virtual", rate = options.rate, seed = options.seed,
     map = {
       { at = 0x100000, name = "power", dev.syscon {} },
       { at = 0x101000, name = "rtc", dev.goldfish_rtc {} },

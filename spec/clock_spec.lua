@@ -300,6 +300,28 @@ describe("a virtual clock", function()
     m:run { instructions = 250000000 }
     assert.equal(2, math.floor(seconds() - 1767225600))
     m:close()
+    -- SYS_CLOCK and SYS_TIME, after 100 million instructions.
+    local path = umbra.assemble([[
+        .globl _start, done
+        .option norvc
+_start: li    t0, 49999999
+1:      addi  t0, t0, -1
+        bnez  t0, 1b
+        li    a0, 0x10
+        slli  x0, x0, 0x1f
+        ebreak
+        srai  x0, x0, 7
+        mv    s0, a0
+        li    a0, 0x11
+        slli  x0, x0, 0x1f
+        ebreak
+        srai  x0, x0, 7
+done:   j     done
+    ]], folder.path .. "/asks.elf")
+    m = machine.load("bare", { clock = "virtual", kernel = path })
+    assert.equal("pc", m:run({ until_pc = tonumber(m.files.kernel:symbol "done"), timeout = 30 }).reason)
+    assert.same({ 100, 1767225601 }, { m.hart:reg "s0", m.hart:reg "a0" })
+    m:close()
   end)
 
   it("fixes the random numbers of the guest", function()

@@ -12,6 +12,16 @@ uint64_t clock_host_ns(void)
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+#define EPOCH (1767225600u * (uint64_t)1000000000u)   // 2026-01-01 00:00 UTC
+
+uint64_t clock_day_ns(const Clock *clock)
+{
+  if (clock->virtual_rate) return EPOCH + (uint64_t)((unsigned __int128)clock_now(clock) * 1000000000u / clock->hertz);
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 uint64_t clock_now(const Clock *clock)
 {
   if (clock->virtual_rate) {

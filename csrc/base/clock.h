@@ -35,6 +35,9 @@ struct um_clock {
 };
 
 uint64_t clock_now(const Clock *clock);
+// Nanoseconds since 1970: the host's, or, as nothing of the host may show then, of a virtual clock's day, which begins
+// on 2026-01-01 00:00 UTC.
+uint64_t clock_day_ns(const Clock *clock);
 uint64_t clock_host_ns(void);                               // host monotonic time
 uint64_t clock_ns_until(const Clock *clock, uint64_t tick); // host ns from now to `tick`, 0 if passed
 void clock_add(Clock *clock, Timer *timer, void (*fire)(void *), void *owner);

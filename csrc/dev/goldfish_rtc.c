@@ -1,24 +1,21 @@
 // goldfish_rtc: the real-time clock of Android's goldfish board: nanoseconds since 1970, with an alarm.
 // SPDX-License-Identifier: MIT
 //
-// Manual: "Goldfish virtual hardware", goldfish RTC. The guest's time is the host's plus what the guest set. With a virtual
-// clock nothing of the host may show: the day begins at EPOCH and goes on with that clock.
+// Manual: "Goldfish virtual hardware", goldfish RTC. The guest's time is the clock's day (clock_day_ns) plus what
+// the guest set.
 #include "dev/dev.h"
-#include <time.h>
 
 enum {
   TIME_LOW = 0x00, TIME_HIGH = 0x04, ALARM_LOW = 0x08, ALARM_HIGH = 0x0c, IRQ_ENABLED = 0x10, CLEAR_ALARM = 0x14,
   ALARM_STATUS = 0x18, CLEAR_INTERRUPT = 0x1c,
 };
 
-#define EPOCH (1767225600u * (uint64_t)1000000000u)   // ns from 1970 to 2026-01-01 00:00 UTC
-
 typedef struct Rtc {
   Device   base;
   Clock   *clock;
   Irq     *line;
   Timer    timer;
-  uint64_t offset;                    // ns, guest minus host (or minus virtual time)
+  uint64_t offset;                    // ns, guest minus the clock's day
   uint64_t alarm;                     // ns of guest time
   uint32_t time_high;                 // latched by a read of TIME_LOW
   uint32_t alarm_high;                // waits for the write of ALARM_LOW
@@ -27,12 +24,7 @@ typedef struct Rtc {
 
 static uint64_t guest_ns(const Rtc *rtc)
 {
-  if (rtc->clock->virtual_rate) {
-    return EPOCH + (uint64_t)((unsigned __int128)clock_now(rtc->clock) * 1000000000u / rtc->clock->hertz) + rtc->offset;
-  }
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + rtc->offset;
+  return clock_day_ns(rtc->clock) + rtc->offset;
 }
 
 static void update_line(Rtc *rtc)

@@ -6,7 +6,6 @@
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/tier0.h"
 #include <string.h>
-#include <time.h>
 
 enum {
   SYS_OPEN = 0x01, SYS_CLOSE = 0x02, SYS_WRITEC = 0x03, SYS_WRITE0 = 0x04, SYS_WRITE = 0x05, SYS_READ = 0x06, SYS_READC = 0x07,
@@ -77,8 +76,8 @@ static uint64_t call(Hart *hart, uint64_t number)
   case SYS_READC:   return FAILED;
   case SYS_ISERROR: return argument(hart, 0, &a) && (int64_t)a < 0;
   case SYS_ISTTY:   return argument(hart, 0, &a) && a <= 2;
-  case SYS_CLOCK:   return clock_host_ns() / 10000000u;                // centiseconds
-  case SYS_TIME:    return (uint64_t)time(NULL);
+  case SYS_CLOCK:   return (uint64_t)((unsigned __int128)clock_now(hart->clock) * 100 / hart->clock->hertz);   // centiseconds
+  case SYS_TIME:    return clock_day_ns(hart->clock) / 1000000000u;
   case SYS_ERRNO:   return 0;
   case SYS_ELAPSED:
     a = clock_now(hart->clock);

@@ -59,6 +59,39 @@ describe("03-asm-hello", function()
   end)
 end)
 
+describe("the README", function()
+  it("has a machine that runs with the commands below it", function()
+    local page = tree.read "README.md"
+    local assemble, run = page:match "\n    build/umbra (asm [^\n]*)\n    build/umbra (run board%.lua [^\n]*)"
+    local words = {
+      ["board.lua"] = folder.write("board.lua", blocks("README.md")[1]), ["hello.elf"] = folder.path .. "/hello.elf",
+      ["kernel=hello.elf"] = "kernel=" .. folder.path .. "/hello.elf",
+    }
+    local result
+    for _, line in ipairs { assemble, run } do
+      local list = {}
+      for word in line:gmatch "%S+" do list[#list + 1] = words[word] or word end
+      result = umbra.run(list)
+      assert.equal("", result.err)
+      assert.equal(0, result.code)
+    end
+    assert.equal("hello from a machine of fifteen lines\n", result.out)
+  end)
+
+  it("has a script that asks Linux its name", function()
+    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
+    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    local result = umbra.run({ "exec", folder.write("shell.lua", blocks("README.md")[2]) }, { seconds = 300 })
+    assert.equal("", result.err)
+    assert.matches("^Linux 6%.[^\n]*\t%d+\n$", result.out)
+    assert.equal(0, result.code)
+  end)
+
+  it("links to what is there", function()
+    for target in tree.read("README.md"):gmatch "%]%(([^)]*)%)" do assert.is_true(tree.exists(target), target) end
+  end)
+end)
+
 describe("a page", function()
   it("about machines shows the example as it is", function()
     local file = tree.read("examples/01-hello-bare/machine.lua"):gsub("^%-%-[^\n]*\n%-%-[^\n]*\n", "")

@@ -15,7 +15,7 @@ return machine {
     isa   = param { "isa", default = "rv64gc_zicntr_zihpm_zicond_zicbom_zicboz_zawrs_zba_zbb_zbc_zbs_sstc_svinval_svnapot_svpbmt" },
     mmu   = param { "mmu", default = "sv48" },
     harts = param "harts",
-    tlb   = { entries = param { "tlb", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "entries a kind" } },
+    tlb   = { entries = param { "tlb", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "TLB entries a kind of access" } },
   },
   ram     = { at = 0x80000000, size = param "ram" },
   clock   = param "clock",

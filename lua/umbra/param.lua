@@ -164,7 +164,16 @@ end
 
 -- Lines of help, one a parameter: name, type, default, help.
 function param.help(rows)
-  local lines = {}
+  local kinds, widest, lines = {}, 0, {}
+  for i, row in ipairs(rows) do
+    kinds[i] = row.type
+    if row.type == "enum" then
+      local shown = {}
+      for j, value in ipairs(row.values) do shown[j] = tostring(value) end
+      kinds[i] = table.concat(shown, "|")
+    end
+    widest = math.max(widest, #kinds[i])
+  end
   for i, row in ipairs(rows) do
     local default = row.default
     if default == nil then
@@ -173,13 +182,7 @@ function param.help(rows)
       local value = schema.convert(row, default)
       default = "[" .. (row.type == "size" and units.format(value) or tostring(value)) .. "]"
     end
-    local kind = row.type
-    if kind == "enum" then
-      local shown = {}
-      for j, value in ipairs(row.values) do shown[j] = tostring(value) end
-      kind = table.concat(shown, "|")
-    end
-    lines[i] = ("  %-22s %-8s %s%s"):format(row.name, kind, row.help or "", default ~= "" and " " .. default or "")
+    lines[i] = ("  %-22s %-" .. widest .. "s  %s%s"):format(row.name, kinds[i], row.help or "", default ~= "" and " " .. default or "")
   end
   return lines
 end

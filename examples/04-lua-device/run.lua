@@ -10,9 +10,10 @@ local folder = arg[0]:match "^(.*/)" or ""
 local Ticker = device.load "ticker.lua"
 
 local m = machine.build(machine {
-  name = "lua-device",
-  ram  = { at = 0x80000000, size = "1M" },
-  map  = {
+  name  = "lua-device",
+  clock = "virtual",                              -- the same ticks on any host
+  ram   = { at = 0x80000000, size = "1M" },
+  map   = {
     { at = 0x00100000, name = "power",  dev.syscon {} },
     { at = 0x0c000000, name = "plic",   dev.plic { sources = 31 } },
     { at = 0x10000000, name = "uart0",  dev.ns16550a {} },

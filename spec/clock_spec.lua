@@ -373,13 +373,13 @@ done:   j     done
   end)
 
   it("makes Linux end in the same state every time", function()
-    if not random.soak() then return pending "UMBRA_SOAK=1 boots Debian eight times" end
     local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
     if not guest then return pending("the guest could not be fetched: " .. problem.text) end
     local draw = random.new(random.seed(5))
-    for _, harts in ipairs { 1, 4 } do
+    local ways = random.soak() and WAYS or { WAYS[1], WAYS[3] }
+    for _, harts in ipairs(random.soak() and { 1, 4 } or { 2 }) do
       local first
-      for _, way in ipairs(WAYS) do
+      for _, way in ipairs(ways) do
         local m = machine.load("riscv-virt", { harts = harts, clock = "virtual", append = "console=ttyS0 mode=off" })
         local hash = hash_after(m, way, draw, 5000000)
         assert.matches("BOOT%-OK", m.console:text())

@@ -228,7 +228,7 @@ describe("timers of a device", function()
     run()
     assert.equal(3, #thing.times)
     for i = 1, 3 do assert.is_true(thing.times[i] - thing.start >= i * 3000) end
-    assert.is_true(thing.times[1] < thing.times[2] and thing.times[2] < thing.times[3])
+    assert.is_true(thing.times[1] <= thing.times[2] and thing.times[2] <= thing.times[3])   -- a late host serves several at one tick
   end)
 
   it("come at the very tick, and after the same instruction in every run, with a virtual clock", function()

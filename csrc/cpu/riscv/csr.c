@@ -9,7 +9,7 @@
 //    leaves all of mtvec, stvec or satp. pmpcfg with W and without R loses W.
 //  - 16 PMP entries of granularity 4 bytes; the CSRs of entries 16 to 63 do not exist.
 //  - No triggers: tselect and tdata1 are read-only zero.
-#include "cpu/riscv/fp.h"
+#include "base/fp.h"
 #include "cpu/riscv/hart.h"
 #include <stddef.h>
 

@@ -5,8 +5,8 @@
 // is interrupted (budget, kick, host time) the next one goes on in the middle of the same slice, so how often the
 // host looks in does not change what the guests do. With a virtual clock slices are exact, and one hart's ends where
 // the next timer is due (decisions: an interrupt comes at the same instruction in every run).
+#include "base/fp.h"
 #include "cpu/riscv/blocks.h"
-#include "cpu/riscv/fp.h"
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/tier0.h"
 

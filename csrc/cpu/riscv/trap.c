@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 //
 // RISC-V Privileged Architecture 20240411, chapters 3.1.6 to 3.1.9, 3.3, 10.2 and 12 (Svinval).
-#include "cpu/riscv/fp.h"
+#include "base/fp.h"
 #include "cpu/riscv/hart.h"
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // fp: the RISC-V floating point that SSE cannot do by itself, computed on integers.
 // SPDX-License-Identifier: MIT
-#include "cpu/riscv/fp.h"
+#include "base/fp.h"
 #include "base/check.h"
 
 /*

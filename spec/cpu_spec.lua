@@ -184,6 +184,14 @@ describe("a hart", function()
     refuses(function() hart:freg "a0" end, 'unknown floating%-point register "a0"')
   end)
 
+  it("has the privilege it is given, of those it has", function()
+    make({ modes = "mu" }, code(ADDI_A0, BACK))
+    hart:set_privilege "user"
+    assert.equal("user", hart:privilege())
+    refuses(function() hart:set_privilege "supervisor" end, "this hart has no privilege mode 1")
+    refuses(function() hart:set_privilege(3) end, 'a privilege is "user", "supervisor" or "machine", not 3')
+  end)
+
   it("has the CSRs its options give it", function()
     make({ isa = "rv64i_zicsr", modes = "m" }, code(ADDI_A0, BACK))
     assert.equal(0x100, tonumber(hart:csr "misa" % 2^26))         -- i alone
@@ -273,6 +281,13 @@ describe("a clock", function()
     local ticks = c:now() - from
     assert.is_true(ticks >= 20000 and ticks < 2000000, tostring(ticks))
     assert.equal(1000000, c:hertz())
+    c:hold()
+    local held = c:now()
+    repeat until host.seconds() - start > 0.08
+    c:hold()
+    assert.equal(held, c:now())
+    c:hold(false)
+    assert.is_true(c:now() >= held and c:now() < held + 50000)         -- the 60 ms are not made up for
     c:close()
     c:close()
     refuses(function() c:now() end, "this clock is closed")

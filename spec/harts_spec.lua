@@ -176,6 +176,112 @@ describe("harts of a machine", function()
   end)
 end)
 
+-- Every hart makes environment calls and gets timer interrupts, each at a pace of its own.
+local BUSY = [[
+        .globl _start, calls, ticks
+_start: csrr  s1, mhartid
+        la    t0, traps
+        csrw  mtvec, t0
+        lui   s2, 0x2004
+        slli  t0, s1, 3
+        add   s2, s2, t0
+        la    s3, calls
+        add   s3, s3, t0
+        la    s4, ticks
+        add   s4, s4, t0
+        li    s5, 13
+        add   s5, s5, s1
+        sd    s5, 0(s2)
+        li    t0, 128
+        csrw  mie, t0
+        csrsi mstatus, 8
+1:      addi  s6, s6, 1
+        ecall
+        andi  t0, s6, 7
+        bnez  t0, 1b
+        .word 0
+        j     1b
+        .balign 4
+traps:  csrr  t0, mcause
+        bltz  t0, 2f
+        ld    t1, 0(s3)
+        addi  t1, t1, 1
+        sd    t1, 0(s3)
+        csrr  t1, mepc
+        addi  t1, t1, 4
+        csrw  mepc, t1
+        mret
+2:      ld    t1, 0(s4)
+        addi  t1, t1, 1
+        sd    t1, 0(s4)
+        ld    t1, 0(s2)
+        add   t1, t1, s5
+        sd    t1, 0(s2)
+        mret
+        .data
+        .balign 8
+calls:  .zero 64
+ticks:  .zero 64
+]]
+
+describe("a step", function()
+  local busy
+  setup(function() busy = umbra.assemble(BUSY, folder.path .. "/busy.elf") end)
+
+  local function busy_board(harts)
+    return machine.build(machine {
+      cpu = { harts = harts }, ram = { size = "1M" }, clock = "virtual",
+      map = { { at = 0x2000000, name = "clint", dev.clint {} }, { at = 0xc000000, name = "plic", dev.plic {} } }, boot = { kernel = busy },
+    })
+  end
+
+  local function instructions(m) return m:counters().instructions end
+
+  it("changes nothing, however often it comes", function()
+    for _, harts in ipairs { 1, 3 } do
+      local m, other = busy_board(harts), busy_board(harts)
+      local random = 1
+      while instructions(m) < 60000 do
+        random = random * 1103515245 % 2^31
+        m:run { instructions = 1 + random % 3000 }
+        -- The hart that ran last: its turn may be over, then the others run on.
+        for _ = 1, random % 7 do assert.equal("step", m.cpu[m.hart.exit.hart]:step { others = true }) end
+      end
+      other:run { instructions = instructions(m) }
+      assert.equal(instructions(m), instructions(other))
+      assert.is_true(other.mem:read(symbol(other, "ticks"), 1):byte() > 0 and other.hart:counters().exceptions["illegal instruction"] > 100)
+      assert.equal(other:hash(), m:hash())
+      m:close()
+      other:close()
+    end
+  end)
+
+  it("is one instruction of one hart", function()
+    local m = busy_board(3)
+    m:run { instructions = 30000 }
+    for _, number in ipairs { 2, 0, 1, 1, 2 } do
+      local before = {}
+      for i = 0, 2 do before[i] = { m.cpu[i]:counters().instructions, m.cpu[i]:counters().exceptions["ecall from machine"] or 0 } end
+      assert.equal("step", m.cpu[number]:step { interrupts = false })
+      for i = 0, 2 do
+        local now = m.cpu[i]:counters()
+        local done = now.instructions - before[i][1] + (now.exceptions["ecall from machine"] or 0) - before[i][2]
+        assert.equal(i == number and 1 or 0, done)
+      end
+    end
+    m:close()
+  end)
+
+  it("waits for a hart that sleeps, as long as it is told", function()
+    local m = board(1)
+    m.mem:write(0x80000000, "\x73\0\x50\x10\x6f\xf0\xdf\xff")       -- wfi; j back
+    assert.equal("step", m.hart:step())
+    assert.equal("time", m.hart:step { seconds = 0.01 })
+    refuses(function() m.hart:step { seconds = -1 } end, "`step%.seconds` must be .*")
+    m:close()
+  end)
+end)
+
 describe("Linux", function()
   it("boots with four harts and switches off", function()
     local guest, problem = require("umbra.fetch").try("debian-riscv64", {})

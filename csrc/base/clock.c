@@ -28,7 +28,8 @@ uint64_t clock_now(const Clock *clock)
     uint64_t instructions = clock->instructions + (clock->runner ? clock->progress(clock->runner) : 0);
     return (uint64_t)((unsigned __int128)instructions * clock->hertz / clock->virtual_rate);
   }
-  return (uint64_t)((unsigned __int128)(clock_host_ns() - clock->start_ns) * clock->hertz / 1000000000u);
+  uint64_t ns = (clock->held_ns ? clock->held_ns : clock_host_ns()) - clock->start_ns;
+  return (uint64_t)((unsigned __int128)ns * clock->hertz / 1000000000u);
 }
 
 uint64_t clock_ns_until(const Clock *clock, uint64_t tick)
@@ -120,6 +121,15 @@ UM_EXPORT bool um_clock_is_virtual(const um_clock *clock)
 UM_EXPORT uint64_t um_clock_instructions(const um_clock *clock)
 {
   return clock->instructions;
+}
+
+UM_EXPORT void um_clock_hold(um_clock *clock, bool on)
+{
+  uint64_t now = clock_host_ns();
+  if (on && !clock->held_ns) clock->held_ns = now;
+  if (on || !clock->held_ns) return;
+  clock->start_ns += now - clock->held_ns;
+  clock->held_ns = 0;
 }
 
 UM_EXPORT void um_clock_free(um_clock *clock)

@@ -24,6 +24,7 @@ typedef struct Timer {
 struct um_clock {
   uint64_t hertz;
   uint64_t start_ns;                 // host monotonic time of tick 0
+  uint64_t held_ns;                  // a wall clock that stands still: since when; 0: it runs
   uint64_t next;                     // earliest deadline of all timers, CLOCK_NEVER if none
   Timer   *timers;
   // A virtual clock counts instructions instead of host time.

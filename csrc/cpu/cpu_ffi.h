@@ -12,6 +12,7 @@ enum {
   UM_EXIT_ATTENTION,     // kicked, or a device buffer wants to be served
   UM_EXIT_STOP,          // pc is a stop address (um_hart_stop_at)
   UM_EXIT_MMIO,          // a window that Lua serves was accessed; um_hart_answer, then run on
+  UM_EXIT_STEP,          // a hart that steps (um_hart_pace) has done its instruction
 };
 
 struct um_exit {
@@ -74,6 +75,7 @@ void     um_hart_set_freg(um_hart *hart, uint32_t index, uint64_t value);
 uint64_t um_hart_pc(const um_hart *hart);
 void     um_hart_set_pc(um_hart *hart, uint64_t pc);
 uint32_t um_hart_priv(const um_hart *hart);                        // 0 user, 1 supervisor, 3 machine
+int      um_hart_set_priv(um_hart *hart, uint32_t priv, struct um_fault *why);
 int      um_hart_csr(um_hart *hart, uint32_t number, uint64_t *value, struct um_fault *why);      // as machine mode would read it
 int      um_hart_set_csr(um_hart *hart, uint32_t number, uint64_t value, struct um_fault *why);   // as machine mode would write it
 // Guest-virtual memory as a load would see it now (no side effects on A/D bits). UM_EGUEST names the first address that does not translate.
@@ -84,6 +86,10 @@ int      um_hart_translate(um_hart *hart, uint64_t gva, int access, uint64_t *gp
 int      um_hart_connect(um_hart *hart, um_irq *line, uint32_t mip_bit, struct um_fault *why);
 void     um_hart_disconnect(um_hart *hart, um_irq *line);          // if that is what the line drives
 int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why);   // leave with UM_EXIT_STOP before that instruction; at most 64
+// How a hart takes its turns in the runs to come. UM_PACE_STEP: the run ends with UM_EXIT_STEP after its next instruction, done or
+// trapped; an interrupt that is due comes first unless UM_PACE_MASKED keeps all away from it. UM_PACE_HELD: it stands still.
+enum { UM_PACE_FREE, UM_PACE_STEP = 1, UM_PACE_MASKED = 2, UM_PACE_HELD = 4 };
+void     um_hart_pace(um_hart *hart, uint32_t pace);
 void     um_hart_counts(um_hart *hart, struct um_hart_counts *counts);
 const char *um_riscv_extensions(void);                             // "i m a ...": names in the order of the mask's bits
 const char *um_riscv_csr_name(uint32_t number);                    // "mstatus", or NULL

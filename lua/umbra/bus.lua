@@ -21,6 +21,7 @@ Bus.__index = Bus
 local MMIO, ATTENTION = C.UM_EXIT_MMIO, C.UM_EXIT_ATTENTION
 local REASONS = {
   [C.UM_EXIT_BUDGET] = "budget", [C.UM_EXIT_TIME] = "time", [C.UM_EXIT_HALT] = "halt", [ATTENTION] = "attention", [C.UM_EXIT_STOP] = "stop",
+  [C.UM_EXIT_STEP] = "step",
 }
 local EVER    = 2^63                               -- a budget, or nanoseconds, that are never reached
 local EXACT   = 2^53

@@ -44,7 +44,7 @@ local OWN = {
 
 local REASONS = {
   [C.UM_EXIT_BUDGET] = "budget", [C.UM_EXIT_TIME] = "time", [C.UM_EXIT_HALT] = "halt", [C.UM_EXIT_ATTENTION] = "attention",
-  [C.UM_EXIT_STOP] = "stop",
+  [C.UM_EXIT_STOP] = "stop", [C.UM_EXIT_STEP] = "step",
 }
 
 local ABI = {}                                    -- register name -> number
@@ -207,7 +207,7 @@ end
 function Hart:check(status) return fault.check(status, self.why) end
 
 -- Runs at most `budget` instructions (default: no limit) and `seconds` of host time (default: no limit). Returns why it came
--- back: "budget", "time", "halt", "attention" or "stop"; and how many instructions were executed. Harts that were added run too;
+-- back: "budget", "time", "halt", "attention", "stop" or "step"; and how many instructions were executed. Harts that were added run too;
 -- hart.exit.hart is the place (from 0) of the one the reason is about.
 function Hart:run(budget, seconds)
   if self.first then fault.raise "hart:run: harts that were added run with the first one" end
@@ -260,6 +260,13 @@ function Hart:set_freg(name, value) C.um_hart_set_freg(self.ptr, index_of(FABI, 
 
 function Hart:pc() return bits.number(C.um_hart_pc(self.ptr)) end
 function Hart:set_pc(value) C.um_hart_set_pc(self.ptr, value_of(value)) end
+local PRIVILEGE_NUMBERS = { user = 0, supervisor = 1, machine = 3 }
+
+function Hart:set_privilege(name)
+  local number = PRIVILEGE_NUMBERS[name] or fault.raise('a privilege is "user", "supervisor" or "machine", not %s', schema.show(name))
+  self:check(C.um_hart_set_priv(whole(self), number, self.why))
+end
+
 function Hart:privilege() return PRIVILEGES[C.um_hart_priv(self.ptr)] end      -- "user", "supervisor" or "machine"
 
 local csr_numbers                                 -- name -> number, made at first use
@@ -326,6 +333,38 @@ end
 -- From now on a run stops before the instruction at `pc` (on == false: no longer).
 function Hart:stop_at(pc, on)
   self:check(C.um_hart_stop_at(whole(self), address.check(pc, "pc"), on ~= false, self.why))
+end
+
+local PACE = {
+  { "step", type = "boolean", default = false, help = "a run ends with \"step\" after its next instruction, done or trapped" },
+  { "interrupts", type = "boolean", default = true, help = "false: one that is due does not come before that instruction" },
+  { "hold", type = "boolean", default = false, help = "it stands still while others run" },
+}
+
+-- How the hart takes its turns from now on: hart:pace { step, interrupts, hold }; hart:pace {} runs freely again.
+function Hart:pace(options)
+  options = schema.check(options, PACE, "pace")
+  local pace = (options.step and C.UM_PACE_STEP or 0) + (options.interrupts and 0 or C.UM_PACE_MASKED) + (options.hold and C.UM_PACE_HELD or 0)
+  C.um_hart_pace(whole(self), pace)
+end
+
+local STEP = {
+  { "interrupts", type = "boolean", default = true, help = "whether one that is due comes first" },
+  { "others", type = "boolean", default = false, help = "other harts run on while it is not this one's turn" },
+  { "seconds", type = "number", default = 1, min = 0, help = "host time to wait for a hart that sleeps" },
+}
+
+-- Runs one instruction of this hart, done or trapped, while the others stand still. Returns "step"; or what else ended it: "time"
+-- (it sleeps), "stop", "halt", "attention". Devices written in Lua are served as in m:run.
+function Hart:step(options)
+  options = schema.check(options or {}, STEP, "step")
+  local first = self.first or self
+  for _, hart in ipairs(self.family) do hart:pace { hold = hart ~= self and not options.others } end
+  self:pace { step = true, interrupts = options.interrupts }
+  local ok, reason = pcall(function() return (first.bus or first):run(nil, options.seconds) end)
+  for _, hart in ipairs(self.family) do hart:pace {} end
+  if not ok then error(reason, 0) end
+  return reason
 end
 
 local function by_cause(counts, names)

@@ -405,6 +405,7 @@ local function build(self, description)
   for _, row in ipairs(cpu.OPTIONS) do options[row[1]] = description.cpu[row[1]] end
   self.hart = owned(self, cpu.new(options))
   self.cpu  = { [0] = self.hart }
+  self.hart.bus = self.bus
   for i = 1, self.harts - 1 do self.cpu[i] = owned(self, self.hart:add(i)) end
   connect(self)
   choose_console(self, description)

@@ -82,7 +82,7 @@ UM_EXPORT void um_hart_free(um_hart *hart)
   clock_remove(hart->clock, &hart->stimer);
   if (hart->clock->runner == hart) hart->clock->runner = NULL;
   if (turns && --turns->count > 0) {
-    turns->turn = 0;
+    turns->turn = turns->last = 0;
     turns->left = 0;
   } else {
     if (hart->mem->code_watcher == hart) hart->mem->code_watch = NULL;
@@ -101,6 +101,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
+  hart->trapped_at = UINT64_MAX;
   hart->mmio.state = MMIO_NONE;
   hart->call_done = 0;
   csr_reset(hart);

@@ -28,7 +28,7 @@ enum { HARTS_MOST = 8 };
 // Harts that run by turns; they share decoded blocks. The first one owns it.
 typedef struct Turns {
   Hart    *hart[HARTS_MOST];
-  unsigned count, turn;
+  unsigned count, turn, last;      // last: who had a turn most recently
   uint64_t left, length;           // instructions of the slice: not yet run, at its start; left 0: between rounds
   uint64_t from;                   // what the hart had retired when its turn began
 } Turns;
@@ -122,9 +122,12 @@ struct um_hart {
 
   // A trap on its way: set by hart_raise, taken by the run loop or the handler's exit.
   uint64_t trap_cause, trap_value;
+  uint64_t trapped_at;             // what was retired at the last exception
+  bool     barren;                 // an exception came at the same count as the one before it
 
   uint8_t  priv;
   bool     waiting;                // in wfi
+  uint8_t  pace;                   // UM_PACE_*
   uint8_t  fflags;                 // saved; while guest code runs the host's MXCSR holds what came since
   uint64_t extensions;
   uint64_t mstatus, mie, medeleg, mideleg, mtvec, mepc, mcause, mtval, mscratch, mcounteren, mcountinhibit, menvcfg;

@@ -41,6 +41,15 @@ UM_EXPORT uint32_t um_hart_priv(const um_hart *hart)
   return hart->priv;
 }
 
+UM_EXPORT int um_hart_set_priv(um_hart *hart, uint32_t priv, struct um_fault *why)
+{
+  bool has = priv == PRIV_M || (priv == PRIV_S && hart_has(hart, EXT_S)) || (priv == PRIV_U && hart_has(hart, EXT_U));
+  if (!has) return fault_set(why, UM_EINVAL, "this hart has no privilege mode %u", priv);
+  hart->priv = (uint8_t)priv;
+  hart_update_context(hart);
+  return UM_OK;
+}
+
 UM_EXPORT const char *um_riscv_csr_name(uint32_t number)
 {
   return csr_name(number);

@@ -25,14 +25,15 @@ bool hart_stops_at(Hart *hart, uint64_t gva)
 
 // One trip into guest code from hart->pc. False: the slice is over, though its last instructions were not run, because
 // the next block is longer; `exact` has them run all the same. Whoever makes no progress (a trap whose handler traps
-// again) still uses up its slice, one instruction a try.
+// again) still uses up its slice, one instruction a try. The first trap is free wherever slices end, so that a run in
+// slices of one instruction takes the time of any other.
 static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
-  hart->leave = hart->again = false;
+  hart->leave = hart->again = hart->barren = false;
   if (hart->mmio.state == MMIO_ASKED) hart->mmio.state = MMIO_NONE;         // nobody answered: it is asked again, if it comes to that
   // An access that Lua answered is done already: the instruction must take the answer before anything else happens.
-  int interrupt = hart->mmio.state == MMIO_ANSWERED ? -1 : hart_pending(hart);
+  int interrupt = hart->mmio.state == MMIO_ANSWERED || hart->pace & UM_PACE_MASKED ? -1 : hart_pending(hart);
   if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
   const Dinsn *first = blocks_find(hart, hart->pc);
   if (first && block_head(first)->count > (int32_t)hart->budget) {
@@ -44,7 +45,7 @@ static bool trip(Hart *hart, bool exact)
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
   if (hart->mmio.state == MMIO_ASKED) return false;
   hart->mmio.state = MMIO_NONE;
-  if ((int32_t)hart->budget == (int32_t)before) {
+  if ((int32_t)hart->budget == (int32_t)before && (hart->barren || hart->again)) {
     hart->budget--;
     hart->slice--;
   }
@@ -78,7 +79,7 @@ static uint64_t run_slice(Hart *hart, uint64_t slice, bool exact, bool *ended)
 static bool awake(Hart *hart)
 {
   if (hart->waiting && (hart_mip(hart) & hart->mie)) hart->waiting = false;
-  return !hart->waiting;
+  return !hart->waiting && !(hart->pace & UM_PACE_HELD);
 }
 
 static bool all_asleep(Turns *turns)
@@ -169,12 +170,16 @@ static uint32_t step(Turns *turns, Budget *budget)
 {
   Hart *hart = turns->hart[turns->turn];
   Clock *clock = hart->clock;
-  bool ended = true;
+  bool ended = true, stepped = false;
+  turns->last = turns->turn;
   if (awake(hart)) {
     uint64_t slice = turns->left < budget->left ? turns->left : budget->left, before = hart->retired;
-    uint64_t used = run_slice(hart, slice, clock->virtual_rate || slice == budget->left, &ended);
+    stepped = hart->pace & UM_PACE_STEP;
+    if (stepped) slice = 1;
+    uint64_t used = run_slice(hart, slice, clock->virtual_rate || stepped || slice == budget->left, &ended);
     turns->left -= used;
     spend(budget, hart->retired - before, used);
+    stepped = stepped && !hart->again;
   }
   if (clock->changed) {
     // A timer was set: one hart alone must not run past it.
@@ -188,7 +193,7 @@ static uint32_t step(Turns *turns, Budget *budget)
   if (hart->mmio.state == MMIO_ASKED) return UM_EXIT_MMIO;
   if (hart->stopped) return UM_EXIT_STOP;
   if (ended || !turns->left) end_turn(turns);
-  return UM_EXIT_BUDGET;
+  return stepped ? UM_EXIT_STEP : UM_EXIT_BUDGET;
 }
 
 static uint32_t run_turns(Turns *turns, uint64_t instructions, uint64_t deadline)
@@ -232,7 +237,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   for (unsigned i = 0; i < turns->count; i++)
     if (turns->hart[i]->pc != turns->hart[i]->skip_stop) turns->hart[i]->skip_stop = 1;
   *exit = (struct um_exit){ .reason = run_turns(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
-  Hart *hart = turns->hart[turns->turn];
+  Hart *hart = turns->hart[turns->last];
   if (exit->reason == UM_EXIT_STOP) {
     hart->stopped = false;
     hart->skip_stop = hart->pc;
@@ -243,7 +248,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
     exit->write = hart->mmio.write;
     exit->window = hart->mmio.window;
   }
-  exit->hart = turns->turn;
+  exit->hart = turns->last;
   exit->pc = hart->pc;
   exit->executed = retired(turns) - start;
   exit->block = hart->last_block;
@@ -255,6 +260,11 @@ UM_EXPORT bool um_hart_idle(const um_hart *first)
 {
   Turns *turns = first->turns;
   return !turns->left && all_asleep(turns) && first->clock->next == CLOCK_NEVER;
+}
+
+UM_EXPORT void um_hart_pace(um_hart *hart, uint32_t pace)
+{
+  hart->pace = (uint8_t)pace;
 }
 
 UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *why)

@@ -25,8 +25,14 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
   unsigned code = cause & 31;
   bool interrupt = cause & INTERRUPT;
   uint64_t status = hart->mstatus, vector;
-  if (interrupt) hart->interrupts[code]++;
-  else hart->exceptions[code]++;
+  if (interrupt) {
+    hart->interrupts[code]++;
+  } else {
+    uint64_t retired = hart->retired + hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
+    hart->exceptions[code]++;
+    hart->barren = retired == hart->trapped_at;
+    hart->trapped_at = retired;
+  }
   hart->waiting = false;
   if (hart->priv != PRIV_M && (interrupt ? hart->mideleg : hart->medeleg) >> code & 1) {
     hart->scause = cause;

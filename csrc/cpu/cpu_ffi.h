@@ -13,6 +13,7 @@ enum {
   UM_EXIT_STOP,          // pc is a stop address (um_hart_stop_at)
   UM_EXIT_MMIO,          // a window that Lua serves was accessed; um_hart_answer, then run on
   UM_EXIT_STEP,          // a hart that steps (um_hart_pace) has done its instruction
+  UM_EXIT_HOOK,          // something happened that a hook waits for: um_hook_take, then run on (other reasons may come with hits, too)
 };
 
 struct um_exit {
@@ -85,7 +86,7 @@ int      um_hart_translate(um_hart *hart, uint64_t gva, int access, uint64_t *gp
 // The line drives a bit of mip: 3 MSIP, 7 MTIP, 9 SEIP, 11 MEIP.
 int      um_hart_connect(um_hart *hart, um_irq *line, uint32_t mip_bit, struct um_fault *why);
 void     um_hart_disconnect(um_hart *hart, um_irq *line);          // if that is what the line drives
-int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why);   // leave with UM_EXIT_STOP before that instruction; at most 64
+int      um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why);   // leave with UM_EXIT_STOP before that instruction
 // How a hart takes its turns in the runs to come. UM_PACE_STEP: the run ends with UM_EXIT_STEP after its next instruction, done or
 // trapped; an interrupt that is due comes first unless UM_PACE_MASKED keeps all away from it. UM_PACE_HELD: it stands still.
 enum { UM_PACE_FREE, UM_PACE_STEP = 1, UM_PACE_MASKED = 2, UM_PACE_HELD = 4 };

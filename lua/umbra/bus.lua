@@ -18,10 +18,10 @@ local bus = {}
 local Bus = {}
 Bus.__index = Bus
 
-local MMIO, ATTENTION = C.UM_EXIT_MMIO, C.UM_EXIT_ATTENTION
+local MMIO, HOOK, ATTENTION = C.UM_EXIT_MMIO, C.UM_EXIT_HOOK, C.UM_EXIT_ATTENTION
 local REASONS = {
   [C.UM_EXIT_BUDGET] = "budget", [C.UM_EXIT_TIME] = "time", [C.UM_EXIT_HALT] = "halt", [ATTENTION] = "attention", [C.UM_EXIT_STOP] = "stop",
-  [C.UM_EXIT_STEP] = "step",
+  [C.UM_EXIT_STEP] = "step", [C.UM_EXIT_HOOK] = "hook",
 }
 local EVER    = 2^63                               -- a budget, or nanoseconds, that are never reached
 local EXACT   = 2^53
@@ -86,18 +86,21 @@ local function watched(f, object, value)
   return true, result
 end
 jit.off(watched)                                  -- a trace that turned the compiler off under itself would help nobody
+bus.watched, bus.WATCH = watched, WATCH
 
 -- "FILE:LINE" of a function.
 local function place_of(f)
   local info = debug.getinfo(f, "S")
   return info.short_src .. ":" .. info.linedefined
 end
+bus.place_of = place_of
 
--- What the function of a device raised, with a place if it has none, for who called run.
-local function blame(port, place, raised)
+-- What the function of a device or hook called `name` raised, with a place if it has none, for who called run.
+local function blame(name, place, raised)
   if type(raised) == "string" and raised:find "^[^\n]*:%d+: " then error(raised, 0) end
-  error(("%s: %s: raised %s"):format(place, port.name, type(raised) == "string" and raised or schema.show(raised)), 0)
+  error(("%s: %s: raised %s"):format(place, name, type(raised) == "string" and raised or schema.show(raised)), 0)
 end
+bus.blame = blame
 
 -- Calls a function of a device, `what` for messages. nil when it does not end; it is not called again before a reset.
 function Bus:call(port, what, f, value)
@@ -106,7 +109,7 @@ function Bus:call(port, what, f, value)
     return
   end
   local ok, ended, result = pcall(watched, f, port.object, value)
-  if not ok then blame(port, place_of(f), ended) end
+  if not ok then blame(port.name, place_of(f), ended) end
   if ended then return result end
   port.stuck[f] = true
   port.counts.unanswered = port.counts.unanswered + 1
@@ -260,22 +263,38 @@ local function answer(self, ptr, exit)
   C.um_hart_answer(ptr, value, self.why)
 end
 
--- Runs the machine's harts as Hart:run does: at most `budget` instructions and `seconds` of host time.
+-- Serves what hooks wait for. True: one of them ends the run, and self.stopped is its hit.
+local function hooks(self)
+  local hooked = self.machine.hooked
+  if not hooked then return false end
+  self.serving = true
+  local ok, hit = pcall(hooked.serve, self.machine)
+  self.serving = false
+  if not ok then error(hit, 0) end
+  self.stopped = hit
+  return hit ~= nil
+end
+
+-- Runs the machine's harts as Hart:run does: at most `budget` instructions and `seconds` of host time. "hook": self.stopped ended it.
 function Bus:run(budget, seconds)
+  if self.serving then fault.raise "a hook cannot run its machine: the run goes on when it returns" end
   local hart = self.machine.hart
   local ptr, exit = hart.ptr, hart.exit
   local deadline = seconds and host.seconds() + seconds or math.huge
   self.budget, self.executed = budget and math.min(budget, EVER) or EVER, 0
+  if hooks(self) then return "hook", 0 end           -- left over from a run that an error ended
   repeat
     local left = deadline - host.seconds()
     local ok, waits = pcall(self.loop, self, ptr, exit, left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER, deadline)
     if not ok then
       local port = self.ports[exit.window + 1]
-      blame(port, port.place, waits)
+      blame(port.name, port.place, waits)
     end
     if waits then answer(self, ptr, exit) end
-    if exit.reason == MMIO and host.seconds() >= deadline then exit.reason = C.UM_EXIT_TIME end
-  until exit.reason ~= MMIO
+    if hooks(self) then return "hook", self.executed end
+    local again = exit.reason == MMIO or exit.reason == HOOK
+    if again and host.seconds() >= deadline then exit.reason = C.UM_EXIT_TIME end
+  until exit.reason ~= MMIO and exit.reason ~= HOOK
   -- Only where the alarm rang: a kick comes anywhere, and timers that it made end there would make no two runs alike.
   if exit.reason == ATTENTION and C.um_alarm_rang(self.alarm) then self:ring() end
   return REASONS[exit.reason], self.executed

@@ -44,7 +44,7 @@ local OWN = {
 
 local REASONS = {
   [C.UM_EXIT_BUDGET] = "budget", [C.UM_EXIT_TIME] = "time", [C.UM_EXIT_HALT] = "halt", [C.UM_EXIT_ATTENTION] = "attention",
-  [C.UM_EXIT_STOP] = "stop", [C.UM_EXIT_STEP] = "step",
+  [C.UM_EXIT_STOP] = "stop", [C.UM_EXIT_STEP] = "step", [C.UM_EXIT_HOOK] = "hook",
 }
 
 local ABI = {}                                    -- register name -> number
@@ -53,12 +53,14 @@ for i, name in ipairs { "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", 
   ABI[name], ABI["x" .. i - 1] = i - 1, i - 1
 end
 ABI.fp = ABI.s0
+cpu.registers = ABI
 
 local FABI = {}
 for i, name in ipairs { "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6", "ft7", "fs0", "fs1", "fa0", "fa1", "fa2", "fa3", "fa4", "fa5",
   "fa6", "fa7", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11" } do
   FABI[name], FABI["f" .. i - 1] = i - 1, i - 1
 end
+cpu.float_registers = FABI
 
 cpu.EXCEPTIONS = {
   [0] = "fetch misaligned", [1] = "fetch access", [2] = "illegal instruction", [3] = "breakpoint", [4] = "load misaligned",
@@ -207,7 +209,7 @@ end
 function Hart:check(status) return fault.check(status, self.why) end
 
 -- Runs at most `budget` instructions (default: no limit) and `seconds` of host time (default: no limit). Returns why it came
--- back: "budget", "time", "halt", "attention", "stop" or "step"; and how many instructions were executed. Harts that were added run too;
+-- back: "budget", "time", "halt", "attention", "stop", "step" or "hook"; and how many instructions were executed. Harts that were added run too;
 -- hart.exit.hart is the place (from 0) of the one the reason is about.
 function Hart:run(budget, seconds)
   if self.first then fault.raise "hart:run: harts that were added run with the first one" end
@@ -270,8 +272,9 @@ end
 function Hart:privilege() return PRIVILEGES[C.um_hart_priv(self.ptr)] end      -- "user", "supervisor" or "machine"
 
 local csr_numbers                                 -- name -> number, made at first use
-local function csr_number(name)
-  if type(name) == "number" and name >= 0 and name < 4096 and name % 1 == 0 then return name end
+
+-- The number of the CSR called `name`, or nil.
+function cpu.csr_number(name)
   if not csr_numbers then
     csr_numbers = {}
     for number = 0, 4095 do
@@ -279,9 +282,15 @@ local function csr_number(name)
       if text ~= nil then csr_numbers[ffi.string(text)] = number end
     end
   end
-  if csr_numbers[name] then return csr_numbers[name] end
+  return csr_numbers[name]
+end
+
+local function csr_number(name)
+  if type(name) == "number" and name >= 0 and name < 4096 and name % 1 == 0 then return name end
+  local known = cpu.csr_number(name)
+  if known then return known end
   local names = {}
-  for known in pairs(csr_numbers) do names[#names + 1] = known end
+  for each in pairs(csr_numbers) do names[#names + 1] = each end
   table.sort(names)
   local near = type(name) == "string" and schema.nearest(name, names)
   fault.raise("unknown CSR %s%s", schema.show(name), near and (", did you mean `%s`?"):format(near) or "")

@@ -10,7 +10,6 @@ local bit     = require "bit"
 local ffi     = require "ffi"
 local bits    = require "umbra.bits"
 local bounded = require "umbra.bounded"
-local bus     = require "umbra.bus"
 local clib    = require "umbra.clib"
 local devices = require "devices"
 local fault   = require "umbra.fault"
@@ -361,10 +360,7 @@ function device.build(row, m)
   local class = row.model.script
   local detail = details[class]
   check_functions(class, detail)
-  if not m.bus then
-    m.bus = bus.new(m)
-    m.closers[#m.closers + 1] = function() m.bus:close() end
-  end
+  m:need_bus()
   local port = {
     name = row.name, at = row.at, machine = m, bus = m.bus, class = class, line = row.line or m:new_line(),
     place = row.device.place:gsub(": $", ""), reset = reset,

@@ -6,6 +6,7 @@
 local ffi     = require "ffi"
 local bits    = require "umbra.bits"
 local boot    = require "umbra.boot"
+local bus     = require "umbra.bus"
 local clib    = require "umbra.clib"
 local clock   = require "umbra.clock"
 local console = require "umbra.console"
@@ -15,6 +16,7 @@ local luadev  = require "umbra.device"
 local devices = require "devices"
 local fault   = require "umbra.fault"
 local hash    = require "umbra.hash"
+local hook    = require "umbra.hook"
 local host    = require "umbra.host"
 local image   = require "umbra.image"
 local mem     = require "umbra.mem"
@@ -286,6 +288,14 @@ local function guard(self)
   return proxy
 end
 
+-- For what is served in Lua: devices while the machine is built, hooks at any time.
+function Machine:need_bus()
+  if self.bus then return end
+  self.bus = bus.new(self)
+  self.closers[#self.closers + 1] = function() self.bus:close() end
+  if self.hart then self.hart.bus = self.bus end
+end
+
 -- For devices.lua, while the machine is built.
 function Machine:new_line() return own_pointer(self, C.um_irq_new(), C.um_irq_free, "interrupt line") end
 
@@ -532,6 +542,7 @@ local function finished(self, options, state, reason, short)
   end
   if self.ended then return { reason = self.ended.reason, code = self.ended.code } end
   if reason == "stop" then return { reason = "pc" } end
+  if reason == "hook" then return { reason = "hook", hook = self.bus.stopped.hook, hit = self.bus.stopped } end
   if state.left and (state.left <= 0 or short) then return { reason = "instructions" } end
   if state.deadline and host.seconds() >= state.deadline then return { reason = "timeout" } end
 end
@@ -548,7 +559,7 @@ end
 
 -- Runs until one of the limits given, or until the guest ends. Returns { reason =, executed =, hart =, pc = }: reason is
 -- "instructions", "text" (found = what matched), "pc", "timeout", or what the guest asked for: "off" and "exit" (code = its exit
--- code), "reset"; hart is the number of the hart that ran last, pc its next instruction.
+-- code), "reset"; "hook" (hook, hit: what stopped it); hart is the number of the hart that ran last, pc its next instruction.
 function Machine:run(options)
   options = schema.check(options, RUN, "run")
   local state = {
@@ -579,6 +590,16 @@ function Machine:run(options)
   result.executed, result.hart = executed, self.hart.exit.hart
   result.pc = self.cpu[result.hart]:pc()
   return result
+end
+
+-- Has Lua called, or the run end, when the guest comes to a place or does something (umbra.hook). Attached at once.
+function Machine:hook(options) return hook.new(self, options) end
+
+-- The hooks that are attached, in the order of attaching.
+function Machine:hooks()
+  local list = {}
+  for i, each in ipairs(self.hooked and self.hooked.list or {}) do list[i] = each end
+  return list
 end
 
 -- The state of the machine as 16 hexadecimal digits (umbra.hash): equal for equal memory, harts, devices and virtual time.
@@ -615,6 +636,7 @@ end
 -- Closes every part in the reverse order of its making. Harmless when called again.
 function Machine:close()
   if getmetatable(self) ~= Machine then return end
+  if rawget(self, "bus") and self.bus.serving then fault.raise "a hook cannot close its machine" end
   for i = #self.closers, 1, -1 do self.closers[i]() end
   for key in pairs(self) do self[key] = nil end             -- clearing: any order will do
   setmetatable(self, Closed)

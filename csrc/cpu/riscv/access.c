@@ -4,7 +4,9 @@
 // RISC-V Privileged Architecture 20240411, chapters 3.1.6.3 (MPRV), 3.6 (PMA), 3.7 (PMP), 10.3; Unprivileged, CMO. As
 // PMA: RAM does misaligned accesses of any kind but atomics; devices do aligned loads and stores of the widths they
 // answer and nothing else: the rest are access faults. The part of an access that faults names the address in tval.
+#include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hart.h"
+#include "cpu/riscv/hook.h"
 #include <string.h>
 
 #define ENVCFG_CBIE  (3ull << 4)
@@ -16,7 +18,7 @@ enum { BLOCK_BYTES = 64 };                        // of cbo.*
 // Where an access within one page goes.
 typedef struct Place {
   uint8_t *host;                                  // NULL: a device
-  uint64_t gpa;                                   // for a device
+  uint64_t gpa;                                   // UINT64_MAX where a TLB answered: no hook waits for that page
 } Place;
 
 static bool access_fault(Hart *hart, int access, uint64_t gva)
@@ -64,13 +66,15 @@ static uint8_t *ram_page(Mem *mem, uint64_t gpa, unsigned *flags)
   return *flags & PAGE_SLOW ? NULL : mem_ram(mem, page, PAGE_BYTES);
 }
 
+static inline bool watches(const Hart *hart) { return unlikely(hart->turns->watch & WATCH_ACCESSES); }
+
 // Finds `size` bytes within one page and refills the TLB where it may answer for the whole page: plain RAM that the
 // PMP treats alike, and for writes neither ROM nor code. Pages with code leave it to every store to tell the watcher.
 static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access, Place *place)
 {
   const TlbEntry *entry = tlb_entry(tlb, access, gva);
   if (tlb_hit(entry, gva, 1)) {                   // only the alignment was against it
-    place->host = (uint8_t *)(entry->value + gva);
+    *place = (Place){ (uint8_t *)(entry->value + gva), UINT64_MAX };
     return true;
   }
   MmuResult result;
@@ -91,6 +95,7 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
   }
   if (flags & PAGE_SLOW || (access == ACCESS_WRITE && (flags & PAGE_CODE || !result.dirty))) return true;
   if (hart->pmp.active && !pmp_uniform(&hart->pmp, gpa)) return true;
+  if (watches(hart) && hook_watches_page(hart->turns->hooks, access, gva, gpa)) return true;
   tlb_fill(tlb, access, gva, (uintptr_t)place->host - gva);
   tlb_note_leaf(tlb, gva, result.page);
   return true;
@@ -154,6 +159,40 @@ static void host_store(uint8_t *host, unsigned size, uint64_t value)
   }
 }
 
+// -- Watched accesses ---------------------------------------------------------------------------------
+
+static uint64_t old_value(const Place *part, unsigned size, unsigned first)
+{
+  uint64_t value = host_load(part[0].host, first < 8 ? first : 8);
+  return first < size ? value | host_load(part[1].host, size - first) << 8 * first : value;
+}
+
+// Tells hooks of a load that was done or a store that will be, of `first` bytes in part[0] and the rest in part[1].
+static void watch(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
+{
+  Watched access = {
+    .gva = gva, .size = (uint8_t)size, .part = (uint8_t)first, .read = !write, .write = write, .device = !part[0].host, .value = value,
+    .gpa = { part[0].gpa, first < size ? part[1].gpa : 0 },
+  };
+  if (write && part[0].host) access.old = old_value(part, size, first);
+  hook_access(hart, &access);
+}
+
+// lr reads, an AMO reads and writes, sc writes if it succeeds: which is certain before, since nobody else runs.
+static void watch_atomic(Hart *hart, uint64_t gva, unsigned size, bool write, const Place *place)
+{
+  unsigned op = blocks_cold(hart->blocks, hart->ip)->op;
+  uint64_t old = host_load(place->host, size);
+  bool conditional = op == OP_sc_w || op == OP_sc_d;
+  uint64_t expected = hart->reserved_value & (UINT64_MAX >> (64 - 8 * size));
+  if (conditional && (hart->reserved != place->host || old != expected)) return;
+  Watched access = {
+    .gva = gva, .size = (uint8_t)size, .part = (uint8_t)size, .read = !conditional, .write = write, .value = old, .old = old,
+    .gpa = { place->gpa, 0 }, .place = place->host,
+  };
+  hook_access(hart, &access);
+}
+
 // A misaligned access lies in one page or two. Both parts are found before anything is done, so that a fault on the
 // second leaves no half of a store. Returns the bytes in the first part, 0 after a fault.
 static unsigned locate_parts(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access, Place part[2])
@@ -180,6 +219,7 @@ static bool load_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, u
   if (!first) return false;
   *value = host_load(part[0].host, first);
   if (first < size) *value |= host_load(part[1].host, size - first) << 8 * first;
+  if (watches(hart)) watch(hart, gva, size, first, false, part, *value);
   return true;
 }
 
@@ -192,6 +232,7 @@ static bool store_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, 
   Place part[2];
   unsigned first = locate_parts(hart, tlb, gva, size, ACCESS_WRITE, part);
   if (!first) return false;
+  if (watches(hart)) watch(hart, gva, size, first, true, part, value);
   host_store(part[0].host, first, value);
   if (first < size) host_store(part[1].host, size - first, value >> 8 * first);
   return true;
@@ -205,9 +246,11 @@ bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *valu
   if (!locate(hart, tlb, gva, size, ACCESS_READ, &place)) return false;
   if (likely(place.host)) {
     *value = host_load(place.host, size);
-    return true;
+  } else if (!device_access(hart, gva, place.gpa, size, false, value)) {
+    return false;
   }
-  return device_access(hart, gva, place.gpa, size, false, value);
+  if (watches(hart)) watch(hart, gva, size, size, false, &place, *value);
+  return true;
 }
 
 bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t value)
@@ -217,10 +260,14 @@ bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t valu
   Place place;
   if (!locate(hart, tlb, gva, size, ACCESS_WRITE, &place)) return false;
   if (likely(place.host)) {
+    if (watches(hart)) watch(hart, gva, size, size, true, &place, value);
     host_store(place.host, size, value);
     return true;
   }
-  return device_access(hart, gva, place.gpa, size, true, &value);
+  uint64_t given = value;
+  if (!device_access(hart, gva, place.gpa, size, true, &value)) return false;
+  if (watches(hart)) watch(hart, gva, size, size, true, &place, given);
+  return true;
 }
 
 void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
@@ -234,6 +281,7 @@ void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
   Place place;
   if (!locate(hart, tlb, gva, size, access, &place)) return NULL;
   if (!place.host) access_fault(hart, access, gva);
+  else if (watches(hart)) watch_atomic(hart, gva, size, write, &place);
   return place.host;
 }
 
@@ -258,6 +306,7 @@ bool hart_zero_block(Hart *hart, Tlb *tlb, uint64_t gva)
     return false;
   }
   if (!place.host) return access_fault(hart, ACCESS_WRITE, gva);
+  if (watches(hart)) watch(hart, gva & ~(uint64_t)(BLOCK_BYTES - 1), BLOCK_BYTES, BLOCK_BYTES, true, &place, 0);
   memset(place.host, 0, BLOCK_BYTES);
   return true;
 }

@@ -1,13 +1,14 @@
 // blocks: the cache of decoded blocks: finding, decoding, linking, dropping.
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/blocks.h"
+#include "cpu/riscv/hook.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum {
   ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
-  BLOCK_SLOTS = 3 * BLOCK_MOST + 2,         // at most: each instruction with a stop and a link, and the way on
+  BLOCK_SLOTS = 3 * BLOCK_MOST + 2,         // at most: each instruction with a hook and a link, and the way on
   COLD_SLOTS = (BLOCK_SLOTS * sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn),
   SCRATCH_SLOTS = 2 + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
   PAGE_BUCKETS = 1 << 12,
@@ -140,7 +141,7 @@ typedef struct Builder {
   Dinsn    *first;
   Cold      cold[BLOCK_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
-  bool      stops;
+  const Hooks *hooks;
 } Builder;
 
 static Dinsn *put(Builder *b, unsigned op, unsigned index)
@@ -159,22 +160,21 @@ static void put_link(Builder *b, unsigned index, bool far)
   link->delta = far ? 0 : UNLINKED;             // a far one's refund is filled in when the block is complete
 }
 
-// Blocks are shared, so a stop of any hart is woven in; the handler asks whose it is.
-static bool is_stop(const Hart *hart, uint64_t gva)
+// What somebody waits for, in a slot before the instruction at `at` of the page.
+static void put_hook(Builder *b, unsigned at)
 {
-  for (unsigned n = 0; n < hart->turns->count; n++) {
-    const Hart *other = hart->turns->hart[n];
-    for (unsigned i = 0; i < other->stop_count; i++)
-      if (other->stops[i] == gva) return true;
+  HookPlace place;
+  if (!hooks_weave(b->hooks, at, &place)) return;
+  Dinsn *slot = put(b, OP_HOOK, b->count);
+  slot->a = (uint8_t)(b->offset / 2);
+  if (place.guard.compare) {
+    slot->fn = tier0_hook_guards[place.guard.compare - UM_COND_EQ];
+    slot->b = place.guard.reg;
+    slot->imm = place.guard.constant;
+  } else if (place.exact) {
+    slot->fn = tier0_hook_at;
+    slot->imm = (int32_t)place.pc;
   }
-  return false;
-}
-
-static bool has_stops(const Hart *hart)
-{
-  unsigned count = 0;
-  for (unsigned n = 0; n < hart->turns->count; n++) count += hart->turns->hart[n]->stop_count;
-  return count > 0;
 }
 
 // Appends one decoded instruction. `at`: its offset in the page.
@@ -336,7 +336,7 @@ static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned 
       word |= (uint32_t)*(const uint16_t *)(page->host + at + 2) << 16;
     }
     Decoded d = { 0 };
-    if (b->stops && is_stop(b->hart, gva + (at - start))) put(b, OP_STOP, b->count);
+    put_hook(b, at);
     unsigned encoding = riscv_decode(word, b->hart->extensions, &d);
     if (!encoding) return put_bad(b, &d), true;
     unsigned op = riscv_encodings[encoding].op;
@@ -360,7 +360,7 @@ static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
   if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &next)) return false;
   uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, next.gpa, 2) << 16;
   Decoded d = { 0 };
-  if (b->stops && is_stop(hart, gva)) put(b, OP_STOP, 0);
+  put_hook(b, PAGE_BYTES - 2);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
   if (!encoding) return put_bad(b, &d), true;
   unsigned op = riscv_encodings[encoding].op;
@@ -393,7 +393,8 @@ static void keep(Hart *hart, CodePage *page, BlockHead *head)
   blocks->alive++;
 }
 
-static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned most, bool kept)
+// `hooks`: what is woven in.
+static const Dinsn *build_hooked(Hart *hart, CodePage *page, uint64_t gva, unsigned most, bool kept, const Hooks *hooks)
 {
   Blocks *blocks = hart->blocks;
   if (blocks->used + SCRATCH_SLOTS > ARENA_SLOTS) {
@@ -402,16 +403,21 @@ static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned mos
     blocks_flush(hart);
     page = make_page(hart, gpa, host);
   }
-  Builder b = { .hart = hart, .stops = has_stops(hart), .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
+  Builder b = { .hart = hart, .hooks = hooks, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
   if (!decode_run(&b, page, gva, most)) {
-    b = (Builder){ .hart = hart, .stops = has_stops(hart), .first = blocks->arena + 2 };
+    b = (Builder){ .hart = hart, .hooks = hooks, .first = blocks->arena + 2 };
     if (!decode_straddling(&b, page, gva)) return NULL;
     kept = false;
   }
   BlockHead *head = finish(&b, gpa);
   if (kept) keep(hart, page, head);
   return b.first;
+}
+
+static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned most, bool kept)
+{
+  return build_hooked(hart, page, gva, most, kept, hart->turns->hooks);
 }
 
 // The page of gva; *whole when every instruction in it may be fetched if the one at gva may. A page of which the PMP
@@ -440,13 +446,13 @@ static bool aligned(Hart *hart, uint64_t gva)
 }
 
 // One instruction of a page that the PMP splits: each half of it is fetched for itself.
-static const Dinsn *build_guarded(Hart *hart, CodePage *page, uint64_t gva)
+static const Dinsn *build_guarded(Hart *hart, CodePage *page, uint64_t gva, const Hooks *hooks)
 {
   unsigned at = (unsigned)(gva & (PAGE_BYTES - 1));
   MmuResult half;
   bool second = (page->host[at] & 3) == 3 && at + 2 < PAGE_BYTES;
   if (second && !hart_fetch(hart, gva + 2, &half)) return NULL;
-  return build(hart, page, gva, 1, false);
+  return build_hooked(hart, page, gva, 1, false, hooks);
 }
 
 const Dinsn *blocks_find(Hart *hart, uint64_t gva)
@@ -455,7 +461,7 @@ const Dinsn *blocks_find(Hart *hart, uint64_t gva)
   if (!aligned(hart, gva)) return NULL;
   CodePage *page = fetch_page(hart, gva, &whole);
   if (!page) return NULL;
-  if (unlikely(!whole)) return build_guarded(hart, page, gva);
+  if (unlikely(!whole)) return build_guarded(hart, page, gva, hart->turns->hooks);
   const Dinsn *first = page->entry[(gva & (PAGE_BYTES - 1)) / 2];
   return first ? first : build(hart, page, gva, BLOCK_MOST, true);
 }
@@ -465,7 +471,16 @@ const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most)
   bool whole;
   CodePage *page = fetch_page(hart, gva, &whole);
   if (!page) return NULL;
-  return whole ? build(hart, page, gva, most, false) : build_guarded(hart, page, gva);
+  return whole ? build(hart, page, gva, most, false) : build_guarded(hart, page, gva, hart->turns->hooks);
+}
+
+const Dinsn *blocks_passing(Hart *hart, uint64_t gva)
+{
+  bool whole;
+  if (!aligned(hart, gva)) return NULL;
+  CodePage *page = fetch_page(hart, gva, &whole);
+  if (!page) return NULL;
+  return whole ? build_hooked(hart, page, gva, 1, false, NULL) : build_guarded(hart, page, gva, NULL);
 }
 
 void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first)
@@ -515,27 +530,39 @@ static void drop(Blocks *blocks, CodePage *page, BlockHead *head)
   blocks->invalidated++;
 }
 
+// Drops the blocks of a page with bytes in [from, to).
+static void drop_between(Hart *hart, CodePage *page, uint64_t from, uint64_t to)
+{
+  for (BlockHead **link = &page->blocks; *link;) {
+    BlockHead *head = *link;
+    if (head->gpa < to && from < head->gpa + (head->bytes ? head->bytes : 2)) {
+      *link = head->next;
+      drop(hart->blocks, page, head);
+    } else {
+      link = &head->next;
+    }
+  }
+  if (page->blocks) return;
+  page->granules = 0;
+  mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
+}
+
 void blocks_written(void *watcher, uint64_t gpa, uint64_t size)
 {
   Hart *hart = watcher;
-  Blocks *blocks = hart->blocks;
   for (uint64_t at = gpa & PAGE_MASK; at < gpa + size; at += PAGE_BYTES) {
-    CodePage *page = find_page(blocks, at);
+    CodePage *page = find_page(hart->blocks, at);
     if (!page) continue;
     uint64_t from = gpa > at ? gpa : at, to = gpa + size < at + PAGE_BYTES ? gpa + size : at + PAGE_BYTES;
-    if (!(page->granules & granule_mask((unsigned)(from - at), (unsigned)(to - from)))) continue;
-    for (BlockHead **link = &page->blocks; *link;) {
-      BlockHead *head = *link;
-      if (head->gpa < to && from < head->gpa + (head->bytes ? head->bytes : 2)) {
-        *link = head->next;
-        drop(blocks, page, head);
-      } else {
-        link = &head->next;
-      }
-    }
-    if (page->blocks) continue;
-    page->granules = 0;
-    mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
+    if (page->granules & granule_mask((unsigned)(from - at), (unsigned)(to - from))) drop_between(hart, page, from, to);
+  }
+}
+
+void blocks_drop(Hart *hart, unsigned offset, unsigned size)
+{
+  for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
+    for (CodePage *page = hart->blocks->bucket[i]; page; page = page->next)
+      if (page->granules & granule_mask(offset, size)) drop_between(hart, page, page->gpa + offset, page->gpa + offset + size);
   }
 }
 

@@ -75,6 +75,9 @@ const Dinsn *blocks_partial(Hart *hart, uint64_t gva, unsigned most);
 void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first);
 // Links the direct jump at ip to target if both lie in one page.
 void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target);
+const Dinsn *blocks_passing(Hart *hart, uint64_t gva);                 // one instruction, not kept, past whatever is hooked there
+// Drops the blocks that cover any of `size` bytes at `offset` of their page: another slot is to be woven in. None may be running.
+void blocks_drop(Hart *hart, unsigned offset, unsigned size);
 void blocks_written(void *hart, uint64_t gpa, uint64_t size);         // a CodeWatch
 void blocks_counts(const Blocks *blocks, struct um_hart_counts *counts);
 int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired);   // what leaving at ip gives back to the budget
@@ -83,6 +86,9 @@ int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired);   //
 extern Handler *const tier0_handlers[OPS_ALL];     // by op
 extern Handler *const tier0_far_handlers[OPS];     // direct jumps that leave the page
 extern Handler *const tier0_dead;
+// Slots before an instruction that somebody waits for; Dinsn.a is its place in the block. _at: imm has the low bits of
+// the only address; guards (by UM_COND_EQ to _GE, from 0): x[b] is compared with imm first.
+extern Handler *const tier0_hook_at, *const tier0_hook_guards[6];
 // Without C a jump to half of a word traps before it writes its link (unprivileged manual 2.5.1).
 extern Handler *const tier0_jal_misaligned, *const tier0_jalr_checked;
 #define FUSE_LINKS(a, b, c, over) ((a) | (b) << 2 | (c) << 4 | (over) << 6)

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/blocks.h"
+#include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,7 @@ UM_EXPORT void um_hart_free(um_hart *hart)
   } else {
     if (hart->mem->code_watcher == hart) hart->mem->code_watch = NULL;
     blocks_free(hart->blocks, hart->mem);
+    if (turns) hooks_free(turns->hooks);
     free(turns);
   }
   tlb_fini(&hart->machine_tlb);
@@ -126,6 +128,18 @@ static void flush_fetch(Hart *hart)
 void hart_flush_fetch(Hart *hart)
 {
   for (unsigned i = 0; i < hart->turns->count; i++) flush_fetch(hart->turns->hart[i]);
+}
+
+void hart_flush_data(Hart *hart)
+{
+  for (unsigned n = 0; n < hart->turns->count; n++) {
+    Hart *other = hart->turns->hart[n];
+    for (int kind = TLB_READ; kind <= TLB_WRITE; kind++) {
+      tlb_flush_kind(&other->machine_tlb, kind);
+      for (int i = 0; i < ADDRESS_SPACES; i++)
+        for (int c = CONTEXT_S; c < CONTEXTS; c++) tlb_flush_kind(&other->spaces[i].tlb[c], kind);
+    }
+  }
 }
 
 static void flush_write_host(Hart *hart, const void *page)

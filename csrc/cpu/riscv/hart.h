@@ -22,8 +22,11 @@
 typedef struct um_hart Hart;
 typedef struct Dinsn Dinsn;
 typedef struct Blocks Blocks;
+typedef struct Hooks Hooks;
 
 enum { HARTS_MOST = 8 };
+enum { WATCH_ACCESSES = 1, WATCH_TRAPS = 2 };
+enum { STOPPED_AT = 1, STOPPED_HOOK = 2 };     // um_hart_stop_at, um_hook_attach
 
 // Harts that run by turns; they share decoded blocks. The first one owns it.
 typedef struct Turns {
@@ -31,6 +34,8 @@ typedef struct Turns {
   unsigned count, turn, last;      // last: who had a turn most recently
   uint64_t left, length;           // instructions of the slice: not yet run, at its start; left 0: between rounds
   uint64_t from;                   // what the hart had retired when its turn began
+  uint8_t  watch;                  // WATCH_*: what slow paths have to look for
+  Hooks   *hooks;                  // NULL: there were never any
 } Turns;
 
 // An access to a window that Lua serves: the instruction is left undone, asked about, and done again with the answer.
@@ -40,6 +45,14 @@ typedef struct MmioAsk {
   uint32_t window;
   uint8_t  size, write, state;
 } MmioAsk;
+
+// An access that a hook waits for: looked at when its instruction is complete. `place`: an atomic one, whose result lies there.
+typedef struct Watched {
+  uint64_t gva, pc, gpa[2], value, old;    // gpa: of the first `part` bytes, and of the rest, which lie in another page
+  const void *place;
+  uint8_t  size, part;                     // size 0: there is none
+  bool     read, write, device;
+} Watched;
 
 // Exception causes (privileged manual, table 14).
 enum {
@@ -159,10 +172,10 @@ struct um_hart {
   uint8_t  data_priv;              // effective privilege of loads and stores (MPRV considered)
   bool     guest_fp;               // the run loop has loaded the guest's MXCSR
   bool     stimer_pending;         // time has reached stimecmp (Sstc)
-  uint64_t stops[64];
-  unsigned stop_count;
-  uint64_t skip_stop;              // a run that starts at a stop passes it once
-  bool     stopped;
+  uint64_t skip_stop;              // the run left before the instruction here: it is not arrived at again, but done
+  uint8_t  stopped;                // STOPPED_*: the run is to come back
+  bool     before;                 // stopped before an instruction that was not tried
+  Watched  watched;
   uint64_t exceptions[32], interrupts[32], device_accesses, idle_ns;
 
   // Where a handler of the trampoline build wants to go on; next_ip is NULL to leave.
@@ -234,9 +247,13 @@ void *hart_atomic(Hart *hart, Tlb *data, uint64_t gva, unsigned size, bool write
 bool hart_zero_block(Hart *hart, Tlb *data, uint64_t gva);   // cbo.zero: 64 bytes
 bool hart_cbo(Hart *hart, Tlb *data, uint64_t gva, unsigned operation);   // cbo.inval 0, .clean 1, .flush 2
 
+// inspect.c: `size` bytes of RAM as a load would see them now, without side effects. False: it would trap, or reach a device.
+bool hart_peek(Hart *hart, uint64_t gva, void *to, unsigned size);
+
 // hart.c
 uint64_t hart_instret(Hart *hart);                           // retired, exact at hart->ip
 void hart_flush_fetch(Hart *hart);                           // every execute entry and jump
+void hart_flush_data(Hart *hart);                            // every entry of loads and stores
 uint64_t hart_turn_progress(const void *hart);               // instructions of the running hart since its turn began
 void hart_forget_jumps(Hart *hart);                          // jumps of all contexts
 void hart_flush_write_host(Hart *hart, const void *page);    // every write entry of a host page: it begins to hold code

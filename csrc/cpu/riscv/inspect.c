@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hart.h"
+#include "cpu/riscv/hook.h"
 #include <stddef.h>
 #include <string.h>
 
@@ -130,6 +131,18 @@ UM_EXPORT int um_hart_translate(um_hart *hart, uint64_t gva, int access, uint64_
   return fault_set(why, UM_EGUEST, "%#llx does not translate", (unsigned long long)gva);
 }
 
+bool hart_peek(Hart *hart, uint64_t gva, void *to, unsigned size)
+{
+  for (unsigned i = 0; i < size; i++) {
+    uint64_t gpa;
+    if (!peek(hart, gva + i, ACCESS_READ, &gpa)) return false;
+    const uint8_t *host = mem_ram(hart->mem, gpa, 1);
+    if (!host) return false;
+    ((uint8_t *)to)[i] = *host;
+  }
+  return true;
+}
+
 static int copy(Hart *hart, uint64_t gva, void *host, uint64_t size, bool write, struct um_fault *why)
 {
   for (uint64_t done = 0; done < size;) {
@@ -169,14 +182,7 @@ UM_EXPORT void um_hart_disconnect(um_hart *hart, um_irq *line)
 
 UM_EXPORT int um_hart_stop_at(um_hart *hart, uint64_t pc, bool on, struct um_fault *why)
 {
-  unsigned most = sizeof hart->stops / sizeof hart->stops[0], i = 0;
-  while (i < hart->stop_count && hart->stops[i] != pc) i++;
-  if (on && i == most) return fault_set(why, UM_EINVAL, "more than %u stop addresses", most);
-  if (on == (i < hart->stop_count)) return UM_OK;
-  if (on) hart->stops[hart->stop_count++] = pc;
-  else hart->stops[i] = hart->stops[--hart->stop_count];
-  blocks_flush(hart);                            // stops are woven into blocks
-  return UM_OK;
+  return hook_stop_at(hart, pc, on, why);
 }
 
 static void add_tlb(struct um_hart_counts *counts, const Tlb *tlb)

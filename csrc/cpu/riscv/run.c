@@ -8,19 +8,17 @@
 #include "base/fp.h"
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hart.h"
+#include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
 
 enum { SLICE = 8192 };       // instructions: some 10 microseconds
 
-bool hart_stops_at(Hart *hart, uint64_t gva)
+// Where guest code goes on at hart->pc. NULL: a fetch fault was raised.
+static const Dinsn *entrance(Hart *hart)
 {
-  if (gva == hart->skip_stop) {
-    hart->skip_stop = 1;                       // odd: no instruction lies there
-    return false;
-  }
-  for (unsigned i = 0; i < hart->stop_count; i++)
-    if (hart->stops[i] == gva) return true;
-  return false;
+  if (likely(hart->pc != hart->skip_stop)) return blocks_find(hart, hart->pc);
+  hart->skip_stop = 1;                             // odd: no instruction lies there
+  return blocks_passing(hart, hart->pc);
 }
 
 // One trip into guest code from hart->pc. False: the slice is over, though its last instructions were not run, because
@@ -30,12 +28,16 @@ bool hart_stops_at(Hart *hart, uint64_t gva)
 static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
-  hart->leave = hart->again = hart->barren = false;
+  hart->leave = hart->again = hart->barren = hart->before = false;
   if (hart->mmio.state == MMIO_ASKED) hart->mmio.state = MMIO_NONE;         // nobody answered: it is asked again, if it comes to that
   // An access that Lua answered is done already: the instruction must take the answer before anything else happens.
   int interrupt = hart->mmio.state == MMIO_ANSWERED || hart->pace & UM_PACE_MASKED ? -1 : hart_pending(hart);
-  if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
-  const Dinsn *first = blocks_find(hart, hart->pc);
+  if (interrupt >= 0) {
+    hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
+    hart->before = hart->stopped;                  // a hook waits for it: the host looks first
+    if (hart->before) return true;
+  }
+  const Dinsn *first = entrance(hart);
   if (first && block_head(first)->count > (int32_t)hart->budget) {
     hart->last_block = hart->pc;
     if (!exact) return false;
@@ -43,6 +45,7 @@ static bool trip(Hart *hart, bool exact)
   }
   if (first) tier0_run(hart, first);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  if (hart->watched.size) hook_settle(hart);
   if (hart->mmio.state == MMIO_ASKED) return false;
   hart->mmio.state = MMIO_NONE;
   if ((int32_t)hart->budget == (int32_t)before && (hart->barren || hart->again)) {
@@ -191,9 +194,10 @@ static uint32_t step(Turns *turns, Budget *budget)
     }
   }
   if (hart->mmio.state == MMIO_ASKED) return UM_EXIT_MMIO;
-  if (hart->stopped) return UM_EXIT_STOP;
   if (ended || !turns->left) end_turn(turns);
-  return stepped ? UM_EXIT_STEP : UM_EXIT_BUDGET;
+  if (hart->stopped & STOPPED_AT) return UM_EXIT_STOP;
+  if (stepped && !hart->before) return UM_EXIT_STEP;
+  return hart->stopped ? UM_EXIT_HOOK : UM_EXIT_BUDGET;
 }
 
 static uint32_t run_turns(Turns *turns, uint64_t instructions, uint64_t deadline)
@@ -238,10 +242,8 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
     if (turns->hart[i]->pc != turns->hart[i]->skip_stop) turns->hart[i]->skip_stop = 1;
   *exit = (struct um_exit){ .reason = run_turns(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
   Hart *hart = turns->hart[turns->last];
-  if (exit->reason == UM_EXIT_STOP) {
-    hart->stopped = false;
-    hart->skip_stop = hart->pc;
-  } else if (exit->reason == UM_EXIT_MMIO) {
+  hart->stopped = 0;
+  if (exit->reason == UM_EXIT_MMIO) {
     exit->gpa = hart->mmio.gpa;
     exit->value = hart->mmio.value;
     exit->size = hart->mmio.size;
@@ -273,6 +275,5 @@ UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *wh
   if (hart->mmio.state != MMIO_ASKED) return fault_set(why, UM_EINVAL, "no access is waiting for an answer");
   hart->mmio.value = value;
   hart->mmio.state = MMIO_ANSWERED;
-  hart->skip_stop = hart->pc;                  // done again, not arrived at again
   return UM_OK;
 }

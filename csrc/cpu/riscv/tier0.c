@@ -11,6 +11,7 @@
 #include "base/fp.h"
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/helpers.h"
+#include "cpu/riscv/hook.h"
 
 #ifdef UMBRA_DEBUG
 #define RUN(first) do { h->next_ip = (first); h->next_pc = pc; h->next_budget = budget; h->next_tlb = tlb; return; } while (0)
@@ -46,7 +47,10 @@ static __attribute__((noinline)) void leave_at(ARGS)
 static __attribute__((noinline)) void leave_trap(ARGS)
 {
   leave_at(PASS(ip));
-  if (h->mmio.state == MMIO_ASKED || h->again) return;      // not a trap: the host does its part, and the instruction is done again
+  if (h->mmio.state == MMIO_ASKED || h->again) {            // not a trap: the host does its part, and the instruction is done again
+    if (hooks_wait(h->turns->hooks, h->pc)) h->skip_stop = h->pc;   // not arrived at again
+    return;
+  }
   hart_take_trap(h, h->trap_cause, h->trap_value);
 }
 
@@ -136,16 +140,36 @@ static void op_BAD(ARGS)
   leave_illegal(PASS(ip));
 }
 
-static void op_STOP(ARGS)
+// Before an instruction that somebody may wait for.
+static __attribute__((noinline)) void op_HOOK(ARGS)
 {
-  uint64_t at = pc + 2u * blocks_cold(h->blocks, ip)->offset;
-  if (hart_stops_at(h, at)) {
-    h->stopped = true;
+  SYNC();
+  if (hook_reached(h, pc + 2u * ip->a)) {
     leave_at(PASS(ip));
     return;
   }
   NEXT(1)
 }
+
+static void op_HOOK_AT(ARGS)
+{
+  if (unlikely((uint32_t)pc + 2u * ip->a == (uint32_t)ip->imm)) { op_HOOK(PASS(ip)); return; }
+  NEXT(1)
+}
+
+// What is almost always false is decided here.
+#define HOOK_GUARD(name, type, compare) \
+  static __attribute__((aligned(64))) void op_HOOK_##name(ARGS) \
+  { \
+    if (unlikely((type)h->x[ip->b] compare (type)(int64_t)ip->imm)) { op_HOOK(PASS(ip)); return; } \
+    NEXT(1) \
+  }
+HOOK_GUARD(EQ, uint64_t, ==)
+HOOK_GUARD(NE, uint64_t, !=)
+HOOK_GUARD(LTU, uint64_t, <)
+HOOK_GUARD(GEU, uint64_t, >=)
+HOOK_GUARD(LT, int64_t, <)
+HOOK_GUARD(GE, int64_t, >=)
 
 // Jumps ---------------------------------------------------------------------------------------------
 
@@ -330,6 +354,8 @@ AMO_CHOOSE(uint64_t, int64_t)
 // Tables --------------------------------------------------------------------------------------------
 
 Handler *const tier0_dead = op_DEAD;
+Handler *const tier0_hook_at = op_HOOK_AT;
+Handler *const tier0_hook_guards[6] = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE };
 
 static void op_JAL_MISALIGNED(ARGS)
 {

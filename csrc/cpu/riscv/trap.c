@@ -4,6 +4,7 @@
 // RISC-V Privileged Architecture 20240411, chapters 3.1.6 to 3.1.9, 3.3, 10.2 and 12 (Svinval).
 #include "base/fp.h"
 #include "cpu/riscv/hart.h"
+#include "cpu/riscv/hook.h"
 #include <string.h>
 
 #define INTERRUPT (1ull << 63)
@@ -25,6 +26,7 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
   unsigned code = cause & 31;
   bool interrupt = cause & INTERRUPT;
   uint64_t status = hart->mstatus, vector;
+  if (unlikely(hart->turns->watch & WATCH_TRAPS)) hook_trap(hart, cause, value);
   if (interrupt) {
     hart->interrupts[code]++;
   } else {

@@ -330,9 +330,11 @@ describe("files", function()
   it("by the command", function()
     local shown = umbra.run { "dis", folder.path .. "/hello.elf" }
     assert.equal(0, shown.code)
-    assert.is_truthy(shown.out:find("\n80000000 <_start>:\n80000000:  4505      c.li a0, 1\n", 1, true))
+    assert.is_truthy(shown.out:find("\n80000000 <_start>:\n80000000:  4505      c.li a0, 1\n80000002:  0080006f  jal zero, 0x8000000a <hello>\n", 1, true))
     shown = umbra.run { "dis", folder.path .. "/raw.bin", "--at=0x1000" }
     assert.equal("\n" .. folder.path .. "/raw.bin: " .. folder.path .. "/raw.bin\n    1000:  4505      c.li a0, 1\n    1002:  8082      c.jr ra\n", shown.out)
+    shown = umbra.run { "dis", folder.path .. "/raw.bin", "--at=0xffffffff80000000", "--symbols", folder.write("t.map", "ffffffff80000002 T x\n") }
+    assert.is_truthy(shown.out:find("1\n\nffffffff80000002 <x>:\nffffffff80000002:  8082      c.jr ra\n", 1, true))
     shown = umbra.run { "dis", "00150513", "0x4505", "--isa", "rv64gc", "--at", "100" }
     assert.equal("      64:  00150513  addi a0, a0, 1\n      68:  4505      c.li a0, 1\n", shown.out)
     assert.equal(0, shown.code)

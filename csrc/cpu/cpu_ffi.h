@@ -99,3 +99,5 @@ struct um_riscv_decoded { uint32_t op, length; uint8_t slot[4]; int32_t imm; };
 void     um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_decoded *decoded);
 // Text of the instruction in `word` at `pc` into `text`; returns its length in bytes (2 or 4), 0 if it is none under `extensions`.
 int      um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensions, char *text, uint32_t size);
+// Where the direct jump in `word` at `pc` goes. False: it is none.
+bool     um_riscv_target(uint32_t word, uint64_t pc, uint64_t extensions, uint64_t *target);

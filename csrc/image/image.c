@@ -5,47 +5,13 @@
 // used, in a form that cannot overflow (`size - offset >= need` once `offset <= size` is known), and fields are read
 // byte by byte, so alignment and the host's byte order do not matter.
 // Layouts: System V ABI, chapters "Object Files" and "Program Loading"; Linux, Documentation/arch/riscv/boot-image-header.rst.
-#include "image/image.h"
+#include "image/image_int.h"
 #include "base/check.h"
 #include "base/fault.h"
 #include <string.h>
 
 enum { MOST_SEGMENTS = 256 };      // of PT_LOAD: linkers make fewer than ten; keeps the overlap check small
-enum { EM_RISCV = 243, PT_LOAD = 1, SHT_SYMTAB = 2 };
-
-typedef struct Buffer {
-  const uint8_t *bytes;
-  uint64_t size;
-} Buffer;
-
-// ELF header fields in a width-neutral form.
-typedef struct Elf {
-  Buffer   file;
-  bool     wide;                   // ELF64
-  uint32_t machine;
-  uint64_t entry;
-  uint64_t ph_offset, sh_offset;
-  uint32_t ph_size, ph_count, sh_size, sh_count;
-} Elf;
-
-static bool has(Buffer file, uint64_t offset, uint64_t need)
-{
-  return offset <= file.size && file.size - offset >= need;
-}
-
-// Little-endian field of `width` bytes; the caller has checked that it is there.
-static uint64_t field(Buffer file, uint64_t offset, unsigned width)
-{
-  uint64_t value = 0;
-  debug_check(has(file, offset, width));
-  for (unsigned i = 0; i < width; i++) value |= (uint64_t)file.bytes[offset + i] << 8 * i;
-  return value;
-}
-
-static bool starts_with(Buffer file, uint64_t offset, const char *magic, size_t length)
-{
-  return has(file, offset, length) && memcmp(file.bytes + offset, magic, length) == 0;
-}
+enum { EM_RISCV = 243, PT_LOAD = 1 };
 
 static const struct { uint16_t machine; const char *name; } machine_names[] = {
   { 2, "SPARC" }, { 3, "x86 (32 bit)" }, { 4, "m68k" }, { 8, "MIPS" }, { 20, "PowerPC" }, { 21, "PowerPC64" }, { 22, "s390" },
@@ -199,9 +165,8 @@ UM_EXPORT int um_image_probe(const void *bytes, uint64_t size, struct um_image *
   return UM_OK;
 }
 
-static int open_elf(Elf *elf, const void *bytes, uint64_t size, struct um_fault *why)
+int elf_open(Elf *elf, Buffer file, struct um_fault *why)
 {
-  Buffer file = { bytes, size };
   if (!starts_with(file, 0, "\x7f" "ELF", 4)) return fault_set(why, UM_EINVAL, "not an ELF file");
   return elf_header(elf, file, why);
 }
@@ -209,7 +174,7 @@ static int open_elf(Elf *elf, const void *bytes, uint64_t size, struct um_fault 
 UM_EXPORT int um_image_segment(const void *bytes, uint64_t size, uint32_t index, struct um_image_segment *segment, struct um_fault *why)
 {
   Elf elf;
-  int status = open_elf(&elf, bytes, size, why);
+  int status = elf_open(&elf, (Buffer){ bytes, size }, why);
   if (status < 0 || (status = elf_table(&elf, why)) < 0) return status;
   uint32_t found = 0;
   for (uint32_t i = 0; i < elf.ph_count; i++) {
@@ -218,63 +183,4 @@ UM_EXPORT int um_image_segment(const void *bytes, uint64_t size, uint32_t index,
     if (status == UM_OK && found++ == index) return UM_OK;
   }
   return fault_set(why, UM_EINVAL, "ELF file has %u segments to load, no number %u", found, index);
-}
-
-typedef struct Section {
-  uint64_t offset, size, entry_size;
-  uint32_t type, link;
-} Section;
-
-static Section elf_section(const Elf *elf, uint32_t index)
-{
-  Buffer file = elf->file;
-  uint64_t at = elf->sh_offset + (uint64_t)index * elf->sh_size;
-  unsigned word = elf->wide ? 8 : 4;
-  return (Section){
-    .type       = (uint32_t)field(file, at + 4, 4),
-    .offset     = field(file, at + 8 + 2 * word, word),
-    .size       = field(file, at + 8 + 3 * word, word),
-    .link       = (uint32_t)field(file, at + 8 + 4 * word, 4),
-    .entry_size = field(file, at + (elf->wide ? 56 : 36), word),
-  };
-}
-
-static int no_symbol(const char *name, struct um_fault *why)
-{
-  return fault_set(why, UM_EINVAL, "ELF file without a symbol `%.64s`", name);
-}
-
-static int search_symbols(const Elf *elf, Section table, Section strings, const char *name, uint64_t *value, struct um_fault *why)
-{
-  uint64_t least = elf->wide ? 24 : 16;
-  size_t length = strlen(name) + 1;
-  if (table.entry_size < least || !has(elf->file, table.offset, table.size) || !has(elf->file, strings.offset, strings.size))
-    return fault_set(why, UM_EFORMAT, "broken ELF file: the symbol table lies outside of the file");
-  for (uint64_t at = 0; table.size - at >= table.entry_size; at += table.entry_size) {
-    uint64_t symbol = table.offset + at;
-    uint64_t text = field(elf->file, symbol, 4);
-    if (field(elf->file, symbol + (elf->wide ? 6 : 14), 2) == 0) continue;          // undefined
-    if (text > strings.size || strings.size - text < length) continue;
-    if (memcmp(elf->file.bytes + strings.offset + text, name, length) != 0) continue;
-    *value = elf->wide ? field(elf->file, symbol + 8, 8) : field(elf->file, symbol + 4, 4);
-    return UM_OK;
-  }
-  return no_symbol(name, why);
-}
-
-UM_EXPORT int um_image_symbol(const void *bytes, uint64_t size, const char *name, uint64_t *value, struct um_fault *why)
-{
-  Elf elf;
-  int status = open_elf(&elf, bytes, size, why);
-  if (status < 0) return status;
-  if (elf.sh_count == 0 || elf.sh_offset == 0) return no_symbol(name, why);
-  if (elf.sh_size < (elf.wide ? 64u : 40u) || !has(elf.file, elf.sh_offset, (uint64_t)elf.sh_size * elf.sh_count))
-    return fault_set(why, UM_EFORMAT, "truncated ELF file: the section headers end behind the end of the file");
-  for (uint32_t i = 0; i < elf.sh_count; i++) {
-    Section table = elf_section(&elf, i);
-    if (table.type != SHT_SYMTAB) continue;
-    if (table.link >= elf.sh_count) return fault_set(why, UM_EFORMAT, "broken ELF file: its symbols have no names");
-    return search_symbols(&elf, table, elf_section(&elf, table.link), name, value, why);
-  }
-  return no_symbol(name, why);
 }

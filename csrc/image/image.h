@@ -8,3 +8,5 @@
 
 // Name of an ELF e_machine value for people ("x86-64"), or NULL.
 const char *image_machine_name(uint32_t machine);
+
+typedef struct um_symbols Symbols;

@@ -38,3 +38,26 @@ int um_image_probe(const void *bytes, uint64_t size, struct um_image *image, str
 int um_image_segment(const void *bytes, uint64_t size, uint32_t index, struct um_image_segment *segment, struct um_fault *why);
 // ELF: value of the symbol `name`. UM_EINVAL when there is no such symbol (or no symbol table), UM_EFORMAT when the table is broken.
 int um_image_symbol(const void *bytes, uint64_t size, const char *name, uint64_t *value, struct um_fault *why);
+
+// Symbols: names of guest addresses, from any number of files.
+typedef struct um_symbols um_symbols;
+
+struct um_symbol {
+  uint64_t at, size;         // size 0: unknown
+  const char *name;          // good until the table changes
+  char     kind;             // as nm prints it: T and t code, D, B, R, d, b, r data, ... ; capital: global
+};
+
+um_symbols *um_symbols_new(void);                                // NULL without memory
+void        um_symbols_free(um_symbols *symbols);
+// Adds what an ELF file's .symtab, a Linux Image's kallsyms (6.4 on) or the text of a System.map names, `offset` added to
+// every address. Returns how many they are, 0 when the file has none. UM_EFORMAT: it is broken, or nothing that could have any.
+int         um_symbols_add(um_symbols *symbols, const void *bytes, uint64_t size, uint64_t offset, struct um_fault *why);
+// Addresses from `from` on (`size` bytes) are called what the ones from `to` on are. At most 16.
+int         um_symbols_alias(um_symbols *symbols, uint64_t from, uint64_t size, uint64_t to, struct um_fault *why);
+uint32_t    um_symbols_count(const um_symbols *symbols);
+bool        um_symbols_row(const um_symbols *symbols, uint32_t index, struct um_symbol *symbol);       // by address; false: past the end
+bool        um_symbols_find(const um_symbols *symbols, uint64_t at, struct um_symbol *symbol);         // the one that covers `at`
+bool        um_symbols_lookup(const um_symbols *symbols, const char *name, struct um_symbol *symbol);  // the file added last counts most
+// "start_kernel+0x10" into `text`: its length, 0 when nothing covers `at`.
+int         um_symbols_text(const um_symbols *symbols, uint64_t at, char *text, uint32_t size);

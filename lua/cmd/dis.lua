@@ -4,17 +4,19 @@ local dis    = require "umbra.dis"
 local bits   = require "umbra.bits"
 local image  = require "umbra.image"
 local schema = require "umbra.schema"
+local symbols = require "umbra.symbols"
 
 local MISUSED, MISSING, GONE, UNKNOWN = 126, 127, 141, 1
 
 local HELP = [[
-usage: umbra dis FILE|HEX... [--isa=ISA] [--at=ADDRESS]
+usage: umbra dis FILE|HEX... [--isa=ISA] [--at=ADDRESS] [--symbols=FILE]
 
 Shows the instructions of a file, or of words given in hexadecimal: those of an ELF file's executable sections, with its
 symbols; of any other file, from its first byte on.
 
   --isa=ISA      only what this instruction set has, like rv64gc_zba; without it everything that is known
   --at=ADDRESS   where the first word, or the first byte of a file that is no ELF file, lies (0)
+  --symbols=FILE names from an ELF file, a System.map or a Linux Image, for labels and for where jumps go
   --help         this text
 
 A word that is no instruction is shown as .2byte or .4byte; the exit code is then 1, unless it came from a file.
@@ -31,11 +33,12 @@ local function parse(args)
     local name, value = word:match "^(%-%-%w+)=(.*)$"
     name = name or word
     if word == "--help" or word == "-h" then options.help = true
-    elseif name == "--isa" or name == "--at" then
+    elseif name == "--isa" or name == "--at" or name == "--symbols" then
       if not value then i, value = i + 1, args[i + 1] end
       if not value then refuse(MISUSED, "%s: a value must follow", name) end
       options[name:sub(3)] = value
-    elseif word:find "^%-." then refuse(MISUSED, "unknown option `%s`%s (umbra dis --help)", word, schema.suggest(name, { "--isa", "--at", "--help" }))
+    elseif word:find "^%-." then
+      refuse(MISUSED, "unknown option `%s`%s (umbra dis --help)", word, schema.suggest(name, { "--isa", "--at", "--symbols", "--help" }))
     else words[#words + 1] = word end
     i = i + 1
   end
@@ -84,6 +87,7 @@ local function run(args)
   if #words == 0 then refuse(MISUSED, "dis: which file or words? (umbra dis --help)") end
   local given = { isa = options.isa, at = options.at }
   schema.check(given, dis.OPTIONS, "dis")
+  given.symbols = options.symbols and symbols.open(options.symbols)
   local pieces = {}
   for _, word in ipairs(words) do
     local bytes, why = image.read(word)

@@ -33,6 +33,13 @@ function bits.is_integer(value)
   return ffi.istype(u64, value) or ffi.istype(i64, value)
 end
 
+-- What hexadecimal `text` ("0x80000000") says, as bits.number does; nil when it is none or has more than 64 bits.
+function bits.parse(text)
+  local digits = text:match "^0[xX]0*(%x+)$"
+  if not digits or #digits > 16 then return end
+  return bits.number(ffi.cast(u64, tonumber(digits:sub(1, -9), 16) or 0) * 2 ^ 32 + tonumber(digits:sub(-8), 16))
+end
+
 -- "0x80000000" of a number or a 64-bit integer.
 function bits.hex(value)
   return ("0x%x"):format(bits.u64(value))

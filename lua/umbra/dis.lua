@@ -12,6 +12,7 @@ local cpu    = require "umbra.cpu"
 local fault  = require "umbra.fault"
 local image  = require "umbra.image"
 local schema = require "umbra.schema"
+local symbols = require "umbra.symbols"
 
 local C = clib.C
 
@@ -20,6 +21,7 @@ local dis = {}
 dis.OPTIONS = {
   { "isa", type = "string", help = "instruction set, like rv64gc_zba; without it everything that is known" },
   { "at", type = "address", default = 0, help = "address of the first byte" },
+  { "symbols", type = "table", help = "names of addresses (umbra.symbols), for where jumps go" },
 }
 
 local TEXT_BYTES = 128
@@ -46,16 +48,18 @@ end
 local Line = {}
 Line.__index = Line
 
--- "80000000:  00150513  addi a0, a0, 1"
+-- "80000000:  00150513  addi a0, a0, 1", and " <name>" behind a jump to where a symbol lies
 function Line:__tostring()
-  return ("%8s:  %-8s  %s"):format(bits.hex(self.at):sub(3), bit.tohex(self.word, 2 * self.length), self.text)
+  local goal = self.goal and " <" .. self.goal .. ">" or ""
+  return ("%8s:  %-8s  %s%s"):format(bits.hex(self.at):sub(3), bit.tohex(self.word, 2 * self.length), self.text, goal)
 end
 
--- An iterator over `bytes`: { at =, word =, length = 2 or 4, text =, known = true }. What is no instruction is shown as ".2byte 0x..."
--- or ".4byte 0x...", as long as its low bits say it is, with known = false; a single byte at the end as ".byte".
+-- An iterator over `bytes`: { at =, word =, length = 2 or 4, text =, known = true, goal = name of where it jumps }. What is no
+-- instruction is shown as ".2byte 0x..." or ".4byte 0x...", as long as its low bits say it is, with known = false; a single byte at the end as ".byte".
 function dis.bytes(bytes, options)
   options = schema.check(options or {}, dis.OPTIONS, "dis.bytes")
   local mask, buffer, at, place = mask_of(options.isa), text_t(TEXT_BYTES), bits.u64(options.at), 1
+  local target = ffi.new "uint64_t[1]"
   return function()
     local a, b, c, d = bytes:byte(place, place + 3)
     if not a then return end
@@ -64,6 +68,7 @@ function dis.bytes(bytes, options)
     local line = setmetatable({ at = bits.number(at), word = word, length = length }, Line)
     line.text = length == (a % 4 == 3 and 4 or 2) and decode(word, at, mask, buffer)
     line.known = line.text and true or false
+    if options.symbols and C.um_riscv_target(word, at, mask, target) then line.goal = options.symbols:name(target[0]) end
     if not line.text then line.text = (".%sbyte 0x%s"):format(length > 1 and length or "", bit.tohex(word, 2 * length)) end
     at, place = at + length, place + length
     return line
@@ -77,7 +82,7 @@ Section.__index = Section
 
 -- The section's instructions, as dis.bytes gives them.
 function Section:lines(options)
-  return dis.bytes(self.bytes, { at = self.at, isa = options and options.isa or self.isa })
+  return dis.bytes(self.bytes, { at = self.at, isa = options and options.isa or self.isa, symbols = self.symbols })
 end
 
 local Reader = {}
@@ -98,7 +103,7 @@ function Reader:piece(offset, size)
   return self.bytes:sub(offset + 1, offset + size)
 end
 
-local RISCV, SYMBOLS, NO_BITS, EXECUTABLE = 243, 2, 8, 4
+local RISCV, SYMBOLS, NO_BITS, EXECUTABLE, OBJECT = 243, 2, 8, 4, 1
 
 local function sections_of(self)
   local wide = self:number(4, 1) == 2
@@ -145,14 +150,18 @@ local function symbols_of(self, rows, count, wide)
 end
 
 -- The code in `bytes`, which `name` stands for in refusals: an ELF file's executable sections (segments, when it has no sections),
--- or all of it as one section at options.at. A section: { name, at, bytes, symbols(at) -> names, lines() }.
+-- or all of it as one section at options.at. A section: { name, at, bytes, labels(at) -> names, lines() }.
 function dis.parse(bytes, name, options)
   options = schema.check(options or {}, dis.OPTIONS, "dis")
   local found = {}
+  local function named(where)                        -- by the symbols given
+    local label = options.symbols and options.symbols:name(where)
+    return label and not label:find "%+0x%x+$" and { label } or {}
+  end
   local function add(title, at, code, labels, index)
     found[#found + 1] = setmetatable({
-      name = title, at = at, bytes = code, isa = options.isa,
-      labels = function(_, where) return labels and labels[index .. ":" .. bits.hex(where)] or {} end,
+      name = title, at = at, bytes = code, isa = options.isa, symbols = options.symbols,
+      labels = function(_, where) return labels and labels[index .. ":" .. bits.hex(where)] or named(where) end,
     }, Section)
   end
   if bytes:sub(1, 4) ~= "\127ELF" then
@@ -163,6 +172,10 @@ function dis.parse(bytes, name, options)
   if self:number(5, 1) ~= 1 or self:number(18, 2) ~= RISCV then fault.raise("%s: ELF file, but not for RISC-V", name) end
   local rows, count, wide = sections_of(self)
   local labels = symbols_of(self, rows, count, wide)
+  if not options.symbols and self:number(16, 2) ~= OBJECT then         -- addresses in an object file are each section's own
+    options.symbols = symbols.new()
+    options.symbols:parse(bytes, name)
+  end
   for i = 0, count - 1 do
     local row = rows[i]
     if bit.band(row.flags, EXECUTABLE) ~= 0 and row.kind ~= NO_BITS and row.size > 0 then

@@ -22,6 +22,7 @@ local image   = require "umbra.image"
 local mem     = require "umbra.mem"
 local param   = require "umbra.param"
 local schema  = require "umbra.schema"
+local symbols = require "umbra.symbols"
 local tree    = require "umbra.tree"
 
 local C = clib.C
@@ -64,6 +65,7 @@ local BOOT = {
   { "kernel", type = "path", help = "Linux Image, ELF file or raw bytes" },
   { "initrd", type = "path", help = "initial RAM disk" },
   { "append", type = "string", help = "command line of the kernel" },
+  { "symbols", type = "path", help = "more names of addresses" },
   { "guest", type = "string", help = "fetched guest that gives firmware, kernel and initrd where they are not named; or none" },
   { "signature", type = "path", help = "file for the memory from begin_signature to end_signature, once the guest ends" },
   { "signature_granularity", type = "enum", values = { 1, 2, 4, 8, 16, 32, 64 }, default = 16, help = "bytes a line" },
@@ -185,6 +187,8 @@ local function describe(_, options)
     own = param.resolve(schema.check(own, BOOT, "boot"), BOOT)
     for key in pairs(options.boot or {}) do raw.boot[key] = own[key] end
   end
+  raw.boot = raw.boot or {}
+  if raw.boot.symbols == nil then raw.boot.symbols = param.declare "symbols" end       -- every machine has it
   local checked = schema.check(raw, TOP)
   if checked.rate and checked.clock ~= "virtual" then fault.raise("rate = %d needs clock = \"virtual\": a wall clock counts no instructions", checked.rate) end
   local self = setmetatable({
@@ -259,7 +263,13 @@ end
 -- Machines -----------------------------------------------------------------------------------------------------------------
 
 local Machine = {}
-Machine.__index = Machine
+local made_once = {}                              -- what a machine makes when it is first asked for: name -> function
+
+function Machine.__index(self, key)
+  if not made_once[key] then return Machine[key] end
+  self[key] = made_once[key](self)
+  return self[key]
+end
 
 local Closed = {
   __index = function(_, key)
@@ -456,6 +466,23 @@ function Machine:reset()
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
 end
 
+-- The names of guest addresses (umbra.symbols): those of firmware and kernel, and of the file that boot.symbols names.
+function made_once.symbols(self)
+  local names = owned(self, symbols.new())
+  for _, key in ipairs { "firmware", "kernel" } do
+    local file = self.files[key]
+    if file and file.kind ~= "raw" then pcall(names.parse, names, file.bytes, file.name) end      -- broken: it has none
+    for _, segment in ipairs(file and file.segments or {}) do
+      if segment.at ~= segment.virtual_at then names:alias(segment.at, segment.memory_bytes, segment.virtual_at) end
+    end
+    local start = file and file.kind == "linux" and names:address "_start"
+    if start then names:alias(self.plan.kernel, file.memory_bytes, start) end
+  end
+  local more = self.description.boot.symbols
+  if more then names:add(more) end
+  return names
+end
+
 -- The row of the map that is called `name`.
 local function row_of(self, name)
   local names = {}
@@ -521,7 +548,7 @@ end
 local RUN = {
   { "instructions", type = "integer", min = 1, help = "stop after so many" },
   { "until_text", type = "string", help = "stop when the console shows this" },
-  { "until_pc", type = "any", help = "stop before the instruction at this address" },
+  { "until_pc", type = "any", help = "stop before the instruction at this address or symbol" },
   { "timeout", type = "number", min = 0, help = "seconds of host time" },
   { "is_pattern", type = "boolean", default = false, help = "until_text is a Lua pattern" },
   { "console", type = "table", help = "whose text until_text means; default: the machine's" },
@@ -569,7 +596,7 @@ function Machine:run(options)
   }
   if options.until_text and not state.console then fault.raise("run: until_text needs a console in the map") end
   if options.until_pc then
-    if not bits.is_integer(options.until_pc) then fault.raise("run: `until_pc` must be an address, not %s", schema.show(options.until_pc)) end
+    if not bits.is_integer(options.until_pc) then options.until_pc = self.symbols:resolve(options.until_pc, "run: until_pc") end
     stop_at(self, options.until_pc)
   end
   local executed, result = 0, nil
@@ -589,7 +616,7 @@ function Machine:run(options)
   if not ok then error(text, 0) end
   result.executed, result.hart = executed, self.hart.exit.hart
   result.pc = self.cpu[result.hart]:pc()
-  return result
+  return setmetatable(result, { __tostring = function(r) return ("%s at %s"):format(r.reason, self.symbols:show(r.pc)) end })
 end
 
 -- Has Lua called, or the run end, when the guest comes to a place or does something (umbra.hook). Attached at once.

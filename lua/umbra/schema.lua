@@ -9,6 +9,8 @@
 -- A value that is text is converted where the type asks for a number, so that options from a command line and from Lua are
 -- checked by the same rows.
 -- SPDX-License-Identifier: MIT
+local ffi   = require "ffi"
+local bits  = require "umbra.bits"
 local fault = require "umbra.fault"
 local units = require "umbra.units"
 
@@ -97,6 +99,8 @@ end
 function convert.address(value)
   local n = convert.integer(value)
   if n and n >= 0 then return n end
+  if type(value) == "string" and value:find "^0[xX]%x+$" and #value <= 18 then value = bits.parse(value) end
+  if ffi.istype("uint64_t", value) or ffi.istype("int64_t", value) then return bits.number(bits.u64(value)) end
   return nil, "an address like 0x80000000"
 end
 
@@ -157,6 +161,7 @@ function schema.convert(row, value)
   if not into then error(("schema: row `%s` has unknown type `%s`"):format(tostring(row.name or row[1]), tostring(kind)), 0) end
   local got, wanted = into(value, row)
   if got == nil then return nil, wanted end
+  if row.max and type(got) == "cdata" then return nil, ("at most 0x%x"):format(row.max) end         -- an address above 2^53
   if type(got) == "number" then
     local format = show
     if kind == "size" then format = units.format end

@@ -93,3 +93,15 @@ UM_EXPORT int um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensio
   add_operands(&text, encoding->operands, word, pc);
   return d.length;
 }
+
+UM_EXPORT bool um_riscv_target(uint32_t word, uint64_t pc, uint64_t extensions, uint64_t *target)
+{
+  Decoded d = { 0 };
+  unsigned index = riscv_decode(word, extensions, &d);
+  for (const char *p = index ? riscv_encodings[index].operands : ""; *p; p += *p <= 2 ? 3 : 1) {
+    if (*p > 2 || p[1] != 'T') continue;
+    *target = pc + (uint64_t)(int64_t)riscv_field((unsigned)(uint8_t)p[2] - 1, word);
+    return true;
+  }
+  return false;
+}

@@ -35,7 +35,7 @@ local function segments_of(sections)
       local gap = tonumber(number.binary("-", section.at, number.binary("+", last.at, last.memory)))
       last.flags, last.x, last.w = section.flags, last.x or section.flags:find "x" ~= nil, last.w or section.flags:find "w" ~= nil
       section.segment, section.segment_offset = last, last.memory + gap
-      if section.flags ~= "awz" then last.bytes = last.bytes .. ("\0"):rep(last.memory + gap - #last.bytes) .. section.bytes end
+      if not section.flags:find "z" then last.bytes = last.bytes .. ("\0"):rep(last.memory + gap - #last.bytes) .. section.bytes end
       last.memory = last.memory + gap + section.size
     end
   end
@@ -96,7 +96,7 @@ function elf.write(result, entry)
   for _, section in ipairs(result.sections) do
     local flags = ALLOCATE + (section.flags:find "w" and WRITE or 0) + (section.flags:find "x" and CODE or 0)
     local place = section.segment and section.segment.offset + math.min(section.segment_offset, #section.segment.bytes) or HEADER
-    index_of[section.name] = add(section.name, section.flags == "awz" and NO_BITS or BITS, flags, section.at, place, section.size, 0, 0, section.align, 0)
+    index_of[section.name] = add(section.name, section.flags:find "z" and NO_BITS or BITS, flags, section.at, place, section.size, 0, 0, section.align, 0)
   end
   local symbols, text, first = symbols_of(result, index_of)
   local place = put(symbols)

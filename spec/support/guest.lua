@@ -67,13 +67,16 @@ function guest.run(path, options)
   return out
 end
 
--- Runs the program in QEMU's `virt` machine: the same fields. (A sanitizer preloaded into this process is not for QEMU.)
+-- Runs the program in QEMU's `virt` machine: the same fields. options: cpu, seconds, options = more of its command line, raw: all that it
+-- wrote comes as `bytes` instead of notes. (A sanitizer preloaded into this process is not for QEMU.)
 function guest.qemu(path, options)
+  options = options or {}
   local out = path:gsub("elf$", "out")
   local _, code = tree.run(("env -u LD_PRELOAD timeout -s KILL %d qemu-system-riscv64 -M virt -cpu %s -m 128M -bios none -kernel %s -display none " ..
-    "-serial none -monitor none -semihosting-config enable=on,target=native > %s 2> /dev/null < /dev/null"):format(SECONDS,
-    umbra.quote(options and options.cpu or guest.CPU), path, out))
-  local result = { reason = code == 0 and "exit" or "code " .. code, code = code, notes = hex(tree.read(out)) }
+    "-serial none -monitor none -semihosting-config enable=on,target=native %s > %s 2> /dev/null < /dev/null"):format(options.seconds or SECONDS,
+    umbra.quote(options.cpu or guest.CPU), path, options.options or "", out))
+  local result = { reason = code == 0 and "exit" or "code " .. code, code = code }
+  if options.raw then result.bytes = tree.read(out) else result.notes = hex(tree.read(out)) end
   os.remove(out)
   return result
 end

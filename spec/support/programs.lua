@@ -70,6 +70,7 @@ local CSRS = {
   { "0x3a1", ALL }, { "0x3c0", ALL }, { "0x310", ALL }, { "0xc80", ALL }, { "0x5c0", ALL }, { "0x800", ALL }, { "0xbc0", ALL },
   { "cycle", hidden = true }, { "time", hidden = true }, { "instret", hidden = true }, { "mcycle", hidden = true },
 }
+programs.CSRS, programs.whole_mpp, programs.value_of = CSRS, whole_mpp, value_of
 local WAYS = { "csrrw", "csrrs", "csrrc" }
 
 local function csr_step(random, number, out)

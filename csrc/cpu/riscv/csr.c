@@ -332,13 +332,6 @@ static void write_satp(Hart *hart, unsigned number, uint64_t value)
 
 // -- Floating point -----------------------------------------------------------------------------------
 
-static void fs_dirty(Hart *hart)
-{
-  if ((hart->mstatus & MSTATUS_FS) == MSTATUS_FS) return;
-  hart->mstatus |= MSTATUS_FS;
-  hart_update_fp(hart);
-}
-
 static uint64_t read_fflags(Hart *hart, unsigned number)
 {
   (void)number;
@@ -350,7 +343,7 @@ static void write_fflags(Hart *hart, unsigned number, uint64_t value)
   (void)number;
   if (hart->guest_fp) fp_flags_clear();
   hart->fflags = value & 0x1f;
-  fs_dirty(hart);
+  hart_fp_dirty(hart);
 }
 
 static uint64_t read_frm(Hart *hart, unsigned number)
@@ -362,7 +355,7 @@ static uint64_t read_frm(Hart *hart, unsigned number)
 static void write_frm(Hart *hart, unsigned number, uint64_t value)
 {
   (void)number;
-  fs_dirty(hart);
+  hart_fp_dirty(hart);
   if (hart->frm == (value & 7)) return;
   hart->frm = value & 7;
   hart_update_fp(hart);

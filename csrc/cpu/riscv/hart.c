@@ -160,13 +160,11 @@ uint64_t hart_instret(Hart *hart)
   return hart->retired + hart->slice - (uint64_t)(int64_t)(int32_t)left;
 }
 
-bool hart_use_fp(Hart *hart, bool dirties)
+void hart_fp_dirty(Hart *hart)
 {
-  if (!(hart->mstatus & MSTATUS_FS)) return false;
-  if (!dirties) return true;
+  if ((hart->mstatus & MSTATUS_FS) == MSTATUS_FS) return;
   hart->mstatus |= MSTATUS_FS;
   hart_update_fp(hart);
-  return true;
 }
 
 uint32_t hart_instruction_at(Hart *hart, uint64_t gva)

@@ -251,6 +251,7 @@ bool hart_cbo(Hart *hart, Tlb *data, uint64_t gva, unsigned operation);   // cbo
 bool hart_peek(Hart *hart, uint64_t gva, void *to, unsigned size);
 
 // hart.c
+void hart_fp_dirty(Hart *hart);                              // floating-point state was changed
 uint64_t hart_instret(Hart *hart);                           // retired, exact at hart->ip
 void hart_flush_fetch(Hart *hart);                           // every execute entry and jump
 void hart_flush_data(Hart *hart);                            // every entry of loads and stores

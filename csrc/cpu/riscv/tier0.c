@@ -326,8 +326,9 @@ AMO_CHOOSE(uint64_t, int64_t)
 #define FP_GUARD_ROUNDING(mode, slow, k) \
   if (unlikely(h->fp_mode | ((mode) ^ 7))) { slow(PASS(ip + (k))); return; }
 #define FP_GIVEN(mode) ((mode) == 7 ? h->frm : (mode))
-#define SLOW_FP(dirties) \
-  if (!hart_use_fp(h, dirties)) { leave_illegal(PASS(ip)); return; }
+#define SLOW_FP() \
+  if (!(h->mstatus & MSTATUS_FS)) { leave_illegal(PASS(ip)); return; }
+#define FP_DIRTY() hart_fp_dirty(h);
 #define SLOW_ROUNDING(mode) \
   unsigned rounding = (unsigned)(mode) == 7 ? h->frm : (unsigned)(mode); \
   if (rounding > 4) { leave_illegal(PASS(ip)); return; }

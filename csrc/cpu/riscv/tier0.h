@@ -9,4 +9,3 @@ void tier0_run(Hart *hart, const Dinsn *first);
 
 uint32_t hart_instruction_at(Hart *hart, uint64_t gva);                 // bits of the instruction there, 0 if it cannot be read
 bool hart_semihosting(Hart *hart, uint64_t gva);                        // true if the ebreak at gva is a call of the host: done, or hart->again
-bool hart_use_fp(Hart *hart, bool dirties);                             // false: FS is off

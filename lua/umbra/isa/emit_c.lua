@@ -388,15 +388,20 @@ local function has_state_rounding(insn)
   return found
 end
 
+-- Whether an instruction that completes changes floating-point state.
+local function dirties_floats(insn)
+  local dirties = insn.meaning.effects.fp or false
+  for name in pairs(insn.meaning.writes) do
+    if insn.scope.fields[name].regs == "f" then dirties = true end
+  end
+  return dirties
+end
+
 local function guard(self, insn)
   if not uses_floats(insn) then return end
   local rm = rounding_field(insn) and self:slot "rm"
   if self.slow then
-    local dirties = insn.meaning.effects.fp
-    for name in pairs(insn.meaning.writes) do
-      if insn.scope.fields[name].regs == "f" then dirties = true end
-    end
-    self:line("SLOW_FP(%s)", dirties and "true" or "false")
+    self:line "SLOW_FP()"
     if rm then self:line("SLOW_ROUNDING(%s)", rm) end
   elseif rm and has_state_rounding(insn) then self:line("FP_GUARD_ROUNDING(%s, slow_%s, %d)", rm, self.cname, self.k)
   else self:line("FP_GUARD(slow_%s, %d)", self.cname, self.k) end
@@ -417,6 +422,7 @@ function emit_c.single(insn, xlen, options)
   self.indent = ""
   self:block(insn.meaning.body)
   self.indent = "  "
+  if self.slow and dirties_floats(insn) then self:line "FP_DIRTY()" end
   local kind = emit_c.kind(insn)
   if insn.meaning.effects.redirect then self:line "AFTER_REDIRECT()"
   elseif kind == "state" then self:line "AFTER_STATE(1)"

@@ -46,6 +46,7 @@ NEEDS = [
     ("cmd riscv64-linux-gnu-gcc", "gcc-riscv64-linux-gnu", "the differential specs"),
     ("file /usr/riscv64-linux-gnu/include/stdio.h", "libc6-dev-riscv64-cross", "the differential specs"),
     ("cmd riscv64-unknown-elf-objdump", "binutils-riscv64-unknown-elf", "the disassembler specs"),
+    ("cmd gdb-multiarch", "gdb-multiarch", "the gdb specs"),
     ("cmd dtc", "device-tree-compiler", "the device tree specs"),
 ]
 

@@ -178,6 +178,69 @@ describe("a hook on accesses", function()
   end)
 end)
 
+describe("a hook before accesses", function()
+  local ACCESSES = [[
+        la      s0, data
+        li      a0, 7
+        sd      a0, 0(s0)
+        ld      a1, 0(s0)
+        sw      a0, 6(s0)           # misaligned
+        lw      a2, 6(s0)
+        amoadd.d a3, a0, (s0)
+        lr.d    a4, (s0)
+        sc.d    a5, a0, (s0)
+        sc.d    a5, a0, (s0)        # fails: no access
+        cbo.zero (s0)
+        sb      a0, 0x20(s0)        # beside
+        j       off
+        .balign 4096
+data:   .dword  1, 0, 0, 0, 0, 0, 0, 0
+  ]]
+
+  it("sees each once, undone, and what it changes is taken", function()
+    for _, harts in ipairs { 1, 2 } do
+      build(ACCESSES, { harts = harts })
+      for i = 1, harts - 1 do m.cpu[i]:pace { hold = true } end
+      local list, data = {}, program.symbols.data
+      local h = m:hook { access = { data, data + 8 }, before = true, call = function(hit)
+        list[#list + 1] = ("%s %x %d %x"):format(hit.write and "write" or "read", hit.value, hit.size, m.mem:load(data, 8))
+        assert.equal(hit.pc, hit.cpu:pc())
+        if #list == 2 then m.mem:store(data, 8, 9) end
+      end }
+      local after = m:hook { access = { data, data + 8 }, call = function() end }
+      run()
+      -- The value of an atomic access is what lies there before it.
+      assert.same({ "write 7 8 1", "read 7 8 7", "write 7 4 9", "read 7 4 7000000000009", "write 7000000000009 8 7000000000009",
+        "read 7000000000010 8 7000000000010", "write 7000000000010 8 7000000000010", "write 0 64 7" }, list)
+      assert.equal(9, m.hart:reg "a1")
+      assert.same({ #list, #list }, { h:counters().hits, after:counters().hits })
+      m:close()
+    end
+    m = nil
+  end)
+
+  it("ends the run there, and nothing differs", function()
+    local function play(watch)
+      build(LOOP, { clock = "virtual" })
+      local stops = 0
+      if watch then m:hook { write = "data", before = true, stop = true } end
+      while not m.ended do
+        if m:run({ timeout = 20 }).reason == "hook" then
+          stops = stops + 1
+          assert.same({ program.symbols.store, stops - 1 }, { m.hart:pc(), m.mem:load(program.symbols.data, 8) })
+        end
+      end
+      local hash = m:hash()
+      m:close()
+      return hash, stops
+    end
+    local hash, stops = play(true)
+    assert.equal(10, stops)
+    assert.equal(play(false), hash)
+    m = nil
+  end)
+end)
+
 describe("a hook", function()
   it("that raises stops the run at its line, and the machine runs on behind it", function()
     build(LOOP)

@@ -11,6 +11,7 @@ enum {
   UM_HOOK_INTERRUPT = 16,    // an interrupt that is taken
   UM_HOOK_PHYSICAL  = 32,    // with READ, WRITE: the addresses are guest-physical
   UM_HOOK_DEVICE    = 64,    // with READ, WRITE: only accesses that reach a device; the addresses are guest-physical
+  UM_HOOK_BEFORE    = 128,   // with READ, WRITE: before they are done; the run goes on with them
 };
 
 // A condition is a program for a stack of 64-bit words: true when the word left over is not 0. It has no loops.

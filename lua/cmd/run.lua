@@ -5,6 +5,7 @@ local host    = require "umbra.host"
 local machine = require "umbra.machine"
 local param   = require "umbra.param"
 local schema  = require "umbra.schema"
+local socket  = require "umbra.socket"
 
 local TIMEOUT, GONE, FAILED, MISUSED = 124, 141, 125, 126
 local SLICE = 0.01                                -- seconds between two looks at input and signals
@@ -22,9 +23,12 @@ Its serial console is this terminal: Ctrl-A x ends the run, Ctrl-A h lists the k
   --stats       print what was counted to standard error at the end
   --json        with --stats: as JSON
   --help        this text and the machine's parameters
+  gdb=PLACE     let gdb connect: PORT, ADDRESS:PORT or unix:PATH
+  -s            gdb=1234
+  -S            the guest waits until gdb lets it run
 
-Words of other emulators: -m, -kernel, -initrd, -append, -bios, -drive file=F,format=raw[,readonly=on], -smp, -nographic;
---isa=S, +signature=F, +signature-granularity=N.
+Words of other emulators: -m, -kernel, -initrd, -append, -bios, -drive file=F,format=raw[,readonly=on], -smp, -nographic,
+-gdb PLACE; --isa=S, +signature=F, +signature-granularity=N.
 ]]
 
 local KEYS_HELP = "\r\nCtrl-A x    end the run\r\nCtrl-A h    this help\r\nCtrl-A Ctrl-A    send Ctrl-A\r\n"
@@ -67,9 +71,9 @@ local WITH_VALUE = {
   ["+signature-granularity"] = function(v) return { signature_granularity = v } end,
 }
 -- -nographic asks for what is the case: there are no graphics.
-local FLAGS = { ["--stats"] = "stats", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic" }
+local FLAGS = { ["-S"] = "wait", ["--stats"] = "stats", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic" }
 local OPTIONS = { "--timeout", "--stats", "--json", "--help", "-h", "-m", "-kernel", "-initrd", "-append", "-bios", "-drive", "-smp", "-nographic", "--isa",
-  "+signature", "+signature-granularity" }
+  "+signature", "+signature-granularity", "-s", "-S", "-gdb" }
 
 local function parse(args)
   local options, given, i = {}, {}, 1
@@ -78,6 +82,12 @@ local function parse(args)
       if given[name] ~= nil then misuse("%s=%s: `%s` is given twice", name, value, name) end
       given[name] = value
     end
+  end
+  local function set_gdb(word, text)
+    local wanted
+    if options.gdb then misuse("%s: gdb is given twice", word) end
+    options.gdb, wanted = socket.place(text)
+    if not options.gdb then misuse("%s: must be %s", word, wanted) end
   end
   local function next_word(word)
     i = i + 1
@@ -96,6 +106,13 @@ local function parse(args)
       end
     elseif WITH_VALUE[name] then
       set(WITH_VALUE[name](value or next_word(word)))
+    elseif name == "-gdb" then
+      value = value or next_word(word)
+      set_gdb("-gdb " .. value, value)
+    elseif word == "-s" then
+      set_gdb("-s", "1234")
+    elseif word:find "^gdb=" then
+      set_gdb(word, word:sub(5))
     elseif FLAGS[word] then
       options[FLAGS[word]] = true
     elseif word:find "^[-+]." then
@@ -110,6 +127,7 @@ local function parse(args)
     end
     i = i + 1
   end
+  if options.wait and not options.gdb then misuse "-S goes with gdb=PLACE or -s" end
   if options.json and not options.stats then misuse "--json goes with --stats" end
   return options, given
 end
@@ -218,6 +236,7 @@ local function run_machine(m, options)
   if m.console then m.console.sink = state.write end
   for _, text in ipairs(m.consoles) do text.sink = text.sink or function() end end     -- those that are not shown
   local restore = terminal and host.raw(0)
+  if m.debugger then input:join(m.debugger.fd) end
   m.control:watch(input.fd)
   local start = host.seconds()
   state.deadline = options.timeout and start + options.timeout
@@ -229,6 +248,12 @@ local function run_machine(m, options)
   if line then io.stderr:write("umbra: ", line, "\n") end
   if options.stats then print_stats(m, options, host.seconds() - start) end
   return code
+end
+
+local function start_gdb(m, options)
+  local place = options.gdb
+  local server = m:gdb { path = place.path, address = place.address, port = place.port, wait = options.wait }
+  io.stderr:write("umbra: gdb: target remote ", server.place, "\n")
 end
 
 local function run(args)
@@ -246,7 +271,10 @@ local function run(args)
   local _, problem = boot.guest(description.boot)
   if problem then error(problem, 0) end
   local m = machine.build(description)
-  local ok, code = pcall(run_machine, m, options)
+  local ok, code = pcall(function()
+    if options.gdb then start_gdb(m, options) end
+    return run_machine(m, options)
+  end)
   m:close()
   if not ok then error(code, 0) end
   return code

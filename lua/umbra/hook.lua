@@ -44,6 +44,7 @@ local OPTIONS = {
   { "when", type = "string", help = "a condition, checked before Lua is called" },
   { "call", type = "function", help = "function(hit); true: the run comes back" },
   { "stop", type = "boolean", default = false, help = "the run comes back after the call" },
+  { "before", type = "boolean", default = false, help = "read, write and access hit before they are done" },
   { "physical", type = "boolean", default = false, help = "addresses of read, write and access are guest-physical" },
   { "hart", type = "integer", min = 0, max = 7, help = "only this one" },
 }
@@ -138,7 +139,7 @@ end
 -- What C is told.
 local function request(m, self, options)
   local kind, is = self.kind, ffi.new "struct um_hook_options"
-  is.what = BITS[kind] + (options.physical and C.UM_HOOK_PHYSICAL or 0)
+  is.what = BITS[kind] + (options.physical and C.UM_HOOK_PHYSICAL or 0) + (options.before and C.UM_HOOK_BEFORE or 0)
   is.harts = options.hart and bit.lshift(1, options.hart) or 0xff
   if options.hart and options.hart >= m.harts then fault.raise("hook: hart = %d: the machine has %d", options.hart, m.harts) end
   if kind == "mmio" then is.first, is.last = window_of(m, options.mmio)
@@ -154,8 +155,10 @@ end
 function hook.new(m, options)
   options = schema.check(options, OPTIONS, "hook")
   local self = setmetatable({ machine = m, kind = kind_of(options), when = options.when, call = options.call, stop = options.stop, hits = 0, spent = 0 }, Hook)
-  if options.physical and not (self.kind == "read" or self.kind == "write" or self.kind == "access") then
-    fault.raise("hook: `physical` goes with read, write and access, not with `%s`", self.kind)
+  for _, key in ipairs { "physical", "before" } do
+    if options[key] and not (self.kind == "read" or self.kind == "write" or self.kind == "access") then
+      fault.raise("hook: `%s` goes with read, write and access, not with `%s`", key, self.kind)
+    end
   end
   if not self.call and not self.stop then fault.raise "hook: what then? Give `call`, a function, or `stop = true`" end
   self.name = self.kind .. " = " .. show_place(options[self.kind])

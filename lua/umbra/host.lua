@@ -87,6 +87,28 @@ function host.raw(fd)
   return function() C.um_host_tcsetattr(fd, 0, old) end
 end
 
+local Poller = {}
+Poller.__index = Poller
+
+-- host.poller(): its fd is readable while one of those added is.
+function host.poller()
+  return setmetatable({ fd = C.um_host_epoll_create(CLOEXEC), polled = ffi.new "struct um_host_pollfd[1]" }, Poller)
+end
+
+-- Until it is closed, `fd` counts.
+function Poller:add(fd) C.um_host_epoll_ctl(self.fd, EPOLL_ADD, fd, ffi.new("uint32_t[4]", POLLIN)) end
+
+-- Waits until one of them is readable, at most `seconds`.
+function Poller:wait(seconds)
+  self.polled[0].fd, self.polled[0].events, self.polled[0].revents = self.fd, POLLIN, 0
+  C.um_host_poll(self.polled, 1, math.ceil(math.min(seconds, 3600) * 1000))
+end
+
+function Poller:close()
+  if self.fd then C.um_host_close(self.fd) end
+  self.fd = nil
+end
+
 local Input = {}
 Input.__index = Input
 
@@ -115,6 +137,9 @@ function Input:want(yes)
   self.watching = yes
   C.um_host_epoll_ctl(self.fd, yes and EPOLL_ADD or EPOLL_DEL, self.source, self.event)   -- refused for plain files, which are always ready
 end
+
+-- input.fd is readable when `fd` is, too.
+function Input:join(fd) C.um_host_epoll_ctl(self.fd, EPOLL_ADD, fd, self.event) end
 
 -- Waiting bytes, at most `most`: nil when there are none now, "" once at the end of input.
 function Input:read(most)

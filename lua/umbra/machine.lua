@@ -533,6 +533,8 @@ end
 -- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit. hold: what was sent and
 -- not yet taken waits.
 function Machine:slice(budget, seconds, hold)
+  local debugger = self.debugger
+  if debugger and debugger:serve(seconds) or self.ended then return "time", 0 end
   for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
   local reason, executed = (self.bus or self.hart):run(budget, seconds)
   self.done = self.done + executed
@@ -542,7 +544,14 @@ function Machine:slice(budget, seconds, hold)
     self.ended = { reason = halt, code = code }
     if halt ~= "reset" then write_signature(self) end
   end
-  return reason, executed
+  return debugger and debugger:after(reason) or reason, executed
+end
+
+-- Lets a gdb connect: m:gdb { port = 1234 }, { path = "/tmp/gdb" }; wait = true: the guest waits for it (umbra.gdb). The server is
+-- closed with the machine.
+function Machine:gdb(options)
+  local server = require("umbra.gdb").new(self, options)
+  return owned(self, server, function() server:close() end)
 end
 
 local RUN = {

@@ -167,30 +167,48 @@ static uint64_t old_value(const Place *part, unsigned size, unsigned first)
   return first < size ? value | host_load(part[1].host, size - first) << 8 * first : value;
 }
 
-// Tells hooks of a load that was done or a store that will be, of `first` bytes in part[0] and the rest in part[1].
-static void watch(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
+// `first` bytes lie in part[0] and the rest in part[1]. value: what is stored, or a device gave.
+static Watched watched(uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
 {
   Watched access = {
     .gva = gva, .size = (uint8_t)size, .part = (uint8_t)first, .read = !write, .write = write, .device = !part[0].host, .value = value,
     .gpa = { part[0].gpa, first < size ? part[1].gpa : 0 },
   };
-  if (write && part[0].host) access.old = old_value(part, size, first);
+  if (part[0].host) *(write ? &access.old : &access.value) = old_value(part, size, first);
+  return access;
+}
+
+// Tells hooks of a load that was done or a store that will be.
+static void watch(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
+{
+  Watched access = watched(gva, size, first, write, part, value);
   hook_access(hart, &access);
 }
 
+// Whether a hook ends the run before a load or store.
+static bool forestalled(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
+{
+  if (!watches(hart)) return false;
+  Watched access = watched(gva, size, first, write, part, value);
+  return hook_forestalls(hart, &access);
+}
+
 // lr reads, an AMO reads and writes, sc writes if it succeeds: which is certain before, since nobody else runs.
-static void watch_atomic(Hart *hart, uint64_t gva, unsigned size, bool write, const Place *place)
+// False: a hook ends the run before.
+static bool watch_atomic(Hart *hart, uint64_t gva, unsigned size, bool write, const Place *place)
 {
   unsigned op = blocks_cold(hart->blocks, hart->ip)->op;
   uint64_t old = host_load(place->host, size);
   bool conditional = op == OP_sc_w || op == OP_sc_d;
   uint64_t expected = hart->reserved_value & (UINT64_MAX >> (64 - 8 * size));
-  if (conditional && (hart->reserved != place->host || old != expected)) return;
+  if (conditional && (hart->reserved != place->host || old != expected)) return true;
   Watched access = {
     .gva = gva, .size = (uint8_t)size, .part = (uint8_t)size, .read = !conditional, .write = write, .value = old, .old = old,
     .gpa = { place->gpa, 0 }, .place = place->host,
   };
+  if (hook_forestalls(hart, &access)) return false;
   hook_access(hart, &access);
+  return true;
 }
 
 // A misaligned access lies in one page or two. Both parts are found before anything is done, so that a fault on the
@@ -216,7 +234,7 @@ static bool load_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, u
   }
   Place part[2];
   unsigned first = locate_parts(hart, tlb, gva, size, ACCESS_READ, part);
-  if (!first) return false;
+  if (!first || forestalled(hart, gva, size, first, false, part, 0)) return false;
   *value = host_load(part[0].host, first);
   if (first < size) *value |= host_load(part[1].host, size - first) << 8 * first;
   if (watches(hart)) watch(hart, gva, size, first, false, part, *value);
@@ -231,7 +249,7 @@ static bool store_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, 
   }
   Place part[2];
   unsigned first = locate_parts(hart, tlb, gva, size, ACCESS_WRITE, part);
-  if (!first) return false;
+  if (!first || forestalled(hart, gva, size, first, true, part, value)) return false;
   if (watches(hart)) watch(hart, gva, size, first, true, part, value);
   host_store(part[0].host, first, value);
   if (first < size) host_store(part[1].host, size - first, value >> 8 * first);
@@ -243,7 +261,7 @@ bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *valu
   tlb->misses[TLB_READ]++;
   if (unlikely(gva & (size - 1))) return load_misaligned(hart, tlb, gva, size, value);
   Place place;
-  if (!locate(hart, tlb, gva, size, ACCESS_READ, &place)) return false;
+  if (!locate(hart, tlb, gva, size, ACCESS_READ, &place) || forestalled(hart, gva, size, size, false, &place, 0)) return false;
   if (likely(place.host)) {
     *value = host_load(place.host, size);
   } else if (!device_access(hart, gva, place.gpa, size, false, value)) {
@@ -258,7 +276,7 @@ bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t valu
   tlb->misses[TLB_WRITE]++;
   if (unlikely(gva & (size - 1))) return store_misaligned(hart, tlb, gva, size, value);
   Place place;
-  if (!locate(hart, tlb, gva, size, ACCESS_WRITE, &place)) return false;
+  if (!locate(hart, tlb, gva, size, ACCESS_WRITE, &place) || forestalled(hart, gva, size, size, true, &place, value)) return false;
   if (likely(place.host)) {
     if (watches(hart)) watch(hart, gva, size, size, true, &place, value);
     host_store(place.host, size, value);
@@ -281,7 +299,7 @@ void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
   Place place;
   if (!locate(hart, tlb, gva, size, access, &place)) return NULL;
   if (!place.host) access_fault(hart, access, gva);
-  else if (watches(hart)) watch_atomic(hart, gva, size, write, &place);
+  else if (watches(hart) && !watch_atomic(hart, gva, size, write, &place)) return NULL;
   return place.host;
 }
 
@@ -306,7 +324,9 @@ bool hart_zero_block(Hart *hart, Tlb *tlb, uint64_t gva)
     return false;
   }
   if (!place.host) return access_fault(hart, ACCESS_WRITE, gva);
-  if (watches(hart)) watch(hart, gva & ~(uint64_t)(BLOCK_BYTES - 1), BLOCK_BYTES, BLOCK_BYTES, true, &place, 0);
+  uint64_t block = gva & ~(uint64_t)(BLOCK_BYTES - 1);
+  if (forestalled(hart, block, BLOCK_BYTES, BLOCK_BYTES, true, &place, 0)) return false;
+  if (watches(hart)) watch(hart, block, BLOCK_BYTES, BLOCK_BYTES, true, &place, 0);
   memset(place.host, 0, BLOCK_BYTES);
   return true;
 }

@@ -103,7 +103,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
-  hart->trapped_at = UINT64_MAX;
+  hart->trapped_at = hart->forestalled_at = UINT64_MAX;
   hart->mmio.state = MMIO_NONE;
   hart->call_done = 0;
   csr_reset(hart);

@@ -31,7 +31,7 @@ enum { STOPPED_AT = 1, STOPPED_HOOK = 2 };     // um_hart_stop_at, um_hook_attac
 // Harts that run by turns; they share decoded blocks. The first one owns it.
 typedef struct Turns {
   Hart    *hart[HARTS_MOST];
-  unsigned count, turn, last;      // last: who had a turn most recently
+  unsigned count, turn, last;      // last: who ran most recently
   uint64_t left, length;           // instructions of the slice: not yet run, at its start; left 0: between rounds
   uint64_t from;                   // what the hart had retired when its turn began
   uint8_t  watch;                  // WATCH_*: what slow paths have to look for
@@ -176,6 +176,7 @@ struct um_hart {
   uint8_t  stopped;                // STOPPED_*: the run is to come back
   bool     before;                 // stopped before an instruction that was not tried
   Watched  watched;
+  uint64_t forestalled, forestalled_at;    // pc of an access that a hook stopped before it was done, and what was retired then
   uint64_t exceptions[32], interrupts[32], device_accesses, idle_ns;
 
   // Where a handler of the trampoline build wants to go on; next_ip is NULL to leave.

@@ -152,7 +152,7 @@ static void detach(Hart *first, Hook **link)
 static int check_options(Hart *first, const struct um_hook_options *is, struct um_fault *why)
 {
   bool pc = is->what & UM_HOOK_PC, access = is->what & (UM_HOOK_READ | UM_HOOK_WRITE), trap = is->what & (UM_HOOK_EXCEPTION | UM_HOOK_INTERRUPT);
-  if (pc + access + trap != 1 || is->what >= 2 * UM_HOOK_DEVICE) return fault_set(why, UM_EINVAL, "hook: instructions, accesses or traps expected");
+  if (pc + access + trap != 1 || is->what >= 2 * UM_HOOK_BEFORE) return fault_set(why, UM_EINVAL, "hook: instructions, accesses or traps expected");
   if (!trap && is->first > is->last) return fault_set(why, UM_EINVAL, "hook: the range is empty");
   if (pc && is->first == is->last && is->first & 1) return fault_set(why, UM_EINVAL, "hook: no instruction lies at an odd address");
   if (first->turns->hart[0] != first) return fault_set(why, UM_EINVAL, "hook: hooks are the first hart's");
@@ -228,11 +228,12 @@ static void push(Hooks *hooks, const struct um_hit *event, uint32_t id)
 }
 
 // What hook->is says of the hart, and its condition; then the hit is queued, and the hart will leave.
-static void consider(Hart *hart, const Hook *hook, const struct um_hit *event)
+static bool consider(Hart *hart, const Hook *hook, const struct um_hit *event)
 {
-  if (!(hook->is.harts >> event->hart & 1) || !condition_holds(&hook->condition, hart, event)) return;
+  if (!(hook->is.harts >> event->hart & 1) || !condition_holds(&hook->condition, hart, event)) return false;
   hart->stopped |= hook->id ? STOPPED_HOOK : STOPPED_AT;
   if (hook->id) push(hart->turns->hooks, event, hook->id);
+  return true;
 }
 
 bool hook_reached(Hart *hart, uint64_t pc)
@@ -272,8 +273,9 @@ bool hook_watches_page(const Hooks *hooks, int access, uint64_t gva, uint64_t gp
   return false;
 }
 
-static bool touches(const Hook *hook, const Watched *access)
+static bool touches(const Hook *hook, const Watched *access, bool before)
 {
+  if (before != !!(hook->is.what & UM_HOOK_BEFORE)) return false;
   bool wanted = (hook->is.what & UM_HOOK_READ && access->read) || (hook->is.what & UM_HOOK_WRITE && access->write);
   if (!wanted || (hook->is.what & UM_HOOK_DEVICE && !access->device)) return false;
   bool physical = hook->is.what & (UM_HOOK_PHYSICAL | UM_HOOK_DEVICE);
@@ -286,12 +288,39 @@ static bool touches(const Hook *hook, const Watched *access)
   return false;
 }
 
+static uint64_t pc_of_access(Hart *hart)
+{
+  return hart->block_pc + 2u * blocks_cold(hart->blocks, hart->ip)->offset;
+}
+
+static struct um_hit event_of(const Hart *hart, const Watched *access, uint64_t pc)
+{
+  return (struct um_hit){
+    .pc = pc, .gpa = access->gpa[0], .hart = hart->turns->turn,
+    .field = { [UM_FIELD_ADDR] = access->gva, [UM_FIELD_SIZE] = access->size, [UM_FIELD_VALUE] = access->value,
+               [UM_FIELD_OLD] = access->old, [UM_FIELD_WRITE] = access->write },
+  };
+}
+
+bool hook_forestalls(Hart *hart, const Watched *access)
+{
+  uint64_t pc = pc_of_access(hart), retired = hart_instret(hart);
+  if (pc == hart->forestalled && retired == hart->forestalled_at) return false;
+  struct um_hit event = event_of(hart, access, pc);
+  for (const Hook *hook = hart->turns->hooks->list[ACCESSES]; hook; hook = hook->next)
+    if (touches(hook, access, true) && consider(hart, hook, &event)) hart->before = true;
+  if (!hart->before) return false;
+  hart->forestalled = pc;
+  hart->forestalled_at = retired;
+  return true;
+}
+
 void hook_access(Hart *hart, const Watched *access)
 {
   for (const Hook *hook = hart->turns->hooks->list[ACCESSES]; hook; hook = hook->next) {
-    if (!touches(hook, access)) continue;
+    if (!touches(hook, access, false)) continue;
     hart->watched = *access;
-    hart->watched.pc = hart->block_pc + 2u * blocks_cold(hart->blocks, hart->ip)->offset;
+    hart->watched.pc = pc_of_access(hart);
     hart->leave = true;
     return;
   }
@@ -305,12 +334,8 @@ void hook_settle(Hart *hart)
     memcpy(&now, access->place, access->size);
     if (access->write) access->value = now;
   }
-  struct um_hit event = {
-    .pc = access->pc, .gpa = access->gpa[0], .hart = hart->turns->turn,
-    .field = { [UM_FIELD_ADDR] = access->gva, [UM_FIELD_SIZE] = access->size, [UM_FIELD_VALUE] = access->value,
-               [UM_FIELD_OLD] = access->old, [UM_FIELD_WRITE] = access->write },
-  };
+  struct um_hit event = event_of(hart, access, access->pc);
   for (const Hook *hook = hart->turns->hooks->list[ACCESSES]; hook; hook = hook->next)
-    if (touches(hook, access)) consider(hart, hook, &event);
+    if (touches(hook, access, false)) consider(hart, hook, &event);
   access->size = 0;
 }

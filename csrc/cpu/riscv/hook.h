@@ -44,4 +44,6 @@ void hook_trap(Hart *hart, uint64_t cause, uint64_t value);
 bool hook_watches_page(const Hooks *hooks, int access, uint64_t gva, uint64_t gpa);
 // An access is about to be done, or was: the event is kept until the instruction is complete, and the hart leaves then.
 void hook_access(Hart *hart, const Watched *access);
+// Whether a hook ends the run before this access, which is not done then; it is let pass when it is tried again.
+bool hook_forestalls(Hart *hart, const Watched *access);
 void hook_settle(Hart *hart);        // after guest code: what the last access hits

@@ -174,8 +174,8 @@ static uint32_t step(Turns *turns, Budget *budget)
   Hart *hart = turns->hart[turns->turn];
   Clock *clock = hart->clock;
   bool ended = true, stepped = false;
-  turns->last = turns->turn;
   if (awake(hart)) {
+    turns->last = turns->turn;
     uint64_t slice = turns->left < budget->left ? turns->left : budget->left, before = hart->retired;
     stepped = hart->pace & UM_PACE_STEP;
     if (stepped) slice = 1;

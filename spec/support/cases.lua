@@ -504,7 +504,7 @@ function cases.qemu(code, data, path)
   return out
 end
 
--- What umbra makes of it. `options` are those of umbra.cpu.
+-- What umbra makes of it. `options` are those of umbra.cpu; with evaluate = true the hart's IR is evaluated.
 function cases.umbra(code, data, stop, options)
   local clock, control, cpu, mem = require "umbra.clock", require "umbra.control", require "umbra.cpu", require "umbra.mem"
   local memory, timer, buttons = mem.new(), clock.new(), control.new()
@@ -515,12 +515,23 @@ function cases.umbra(code, data, stop, options)
   memory:write(DATA, data)
   local given = { mem = memory, clock = timer, control = buttons, isa = "rv64gc_zba_zbb_zbc_zbs_zicond_zawrs_zicbom_zicboz", reset_pc = CODE }
   for key, value in pairs(options or {}) do given[key] = value end
+  local evaluate = given.evaluate
+  given.evaluate = nil
   local hart = cpu.new(given)
   hart:set_csr("mstatus", 0x6000)
   hart:set_csr("mtvec", TRAP)
   hart:stop_at(TRAP)
   hart:stop_at(stop)
-  local why = hart:run(#code, 60)
+  local why
+  if evaluate then
+    for _ = 1, #code do
+      if hart:pc() == stop or hart:pc() == TRAP then
+        why = "stop"
+        break
+      end
+      hart:evaluate(1)
+    end
+  else why = hart:run(#code, 60) end
   local out, pc = memory:read(DATA, #data), hart:pc()
   local place = ("at 0x%x"):format(tonumber(pc))
   if pc == TRAP then place = ("trapped at 0x%x, cause %d, 0x%s"):format(hart:csr "mepc", hart:csr "mcause", bit.tohex(hart:csr "mtval")) end

@@ -5,10 +5,12 @@
 // access run. spec/support/tiny.lua writes the file that includes this: State, the registers' macros, handlers and main.
 #pragma once
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/wide.h"
+#include "ir/lift.h"
 
 enum { MEMORY = 1024 };
 
@@ -54,3 +56,11 @@ static inline void store_bytes(uint8_t *memory, uint64_t at, const void *from, u
 #define FAST_STORE(type, va, v, size, slow, k) \
   if ((va) & (MEMORY / 2)) { slow(ip, s, pc); return; } \
   SLOW_STORE(type, va, v, size)
+
+// What a generated lift is written in.
+typedef void Lifter(Lift *l, const Decoded *d);
+#define EXTRA_HELPERS
+static inline void lift_goto(Lift *l, int64_t distance) { ir_delta(l->ir, IR_GOTO, IR_VOID, 0, l->at + distance); }
+static inline void lift_branch(Lift *l, Ref condition, int64_t distance) { ir_delta(l->ir, IR_BRANCH, IR_VOID, condition, l->at + distance); }
+static inline void lift_jump(Lift *l, Ref target) { ir_add(l->ir, (IrIns){ .op = IR_JUMP, .a = target }); }
+static inline void lift_fp(Lift *l, bool dirties, int rounding) { (void)l, (void)dirties, (void)rounding; }

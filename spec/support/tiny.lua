@@ -1,8 +1,11 @@
--- tiny: makes a program from a description, with the same decoder and printer as a product's tier 0, and runs states through it.
+-- tiny: makes a program from a description, with the same decoder and printers as a product's tier 0 and lift, and runs states
+-- through it, by handlers or by evaluated IR.
 -- SPDX-License-Identifier: MIT
 local bit     = require "bit"
+local clib    = require "umbra.clib"
 local decoder = require "umbra.isa.decoder"
 local emit_c  = require "umbra.isa.emit_c"
+local lift    = require "umbra.isa.lift"
 local tree    = require "spec.support.tree"
 local wide    = require "umbra.isa.wide"
 
@@ -39,13 +42,18 @@ local function print_state(description, parts, out)
     if part.file then out("  %s %s[%d];", emit_c.ctype(part.bits), part.file, part.count + 1)
     else out("  %s sreg_%s;", emit_c.ctype(part.bits), part.register) end
   end
-  out "  uint64_t pc;\n  unsigned length;\n  uint8_t memory[MEMORY];\n};"
+  out "  uint64_t pc;\n  unsigned length;\n  uint8_t memory[MEMORY], rounding, flags;\n};"
   for _, part in ipairs(parts) do
     if part.file then
       out("#define REG_%s(n) s->%s[n]\n#define SET_%s(n, value) s->%s[n] = (value);", part.file, part.file, part.file, part.file)
     else out("#define SREG_%s s->sreg_%s\n#define SET_SREG_%s(value) s->sreg_%s = (value);", part.register, part.register, part.register, part.register) end
   end
-  out("typedef uint%d_t XLEN_TYPE;", description.xlen)
+  out("typedef uint%d_t XLEN_TYPE;\n#define XLEN_IR IR_I%d", description.xlen, description.xlen)
+  for _, part in ipairs(parts) do
+    local name = part.file or part.register
+    if part.file then out("#define PLACE_%s offsetof(State, %s), sizeof(%s)", name, name, emit_c.ctype(part.bits))
+    else out("#define PLACE_%s offsetof(State, sreg_%s), 0", name, name) end
+  end
 end
 
 local function print_decoder(description, out)
@@ -75,6 +83,15 @@ local function print_handlers(description, out)
   out "};"
 end
 
+local function print_lift(description, out)
+  lift.print(description, out)
+  out "static const uint16_t ops[] = {\n  0,"
+  for _, list in ipairs { description.insns, description.shorts } do
+    for _, row in ipairs(list) do out("  %d,", (row.target or row).op) end
+  end
+  out "};\n#include \"tiny_lift.h\""
+end
+
 local function print_main(parts, out)
   for _, how in ipairs { { "read", "fread", "stdin" }, { "write", "fwrite", "stdout" } } do
     out("static bool %s_state(State *s)\n{\n  bool ok = true;", how[1])
@@ -95,7 +112,8 @@ int main(int argc, char **argv)
     s.length = length;
     uint8_t *slots[] = { &d.a, &d.b, &d.c, &d.d };
     if (encodings[encoding].next >= 0) *slots[encodings[encoding].next] = (uint8_t)(length / 2);
-    if (encoding) encodings[encoding].fn(&d, &s, s.pc);
+    if (encoding && argc > 2) evaluate(ops[encoding], &d, &s);
+    else if (encoding) encodings[encoding].fn(&d, &s, s.pc);
     if (fwrite(&encoding, 4, 1, stdout) != 1 || !write_state(&s)) return 1;
   }
   return 0;
@@ -116,12 +134,15 @@ function tiny.build(description, c)
   out(c or "")
   print_decoder(description, out)
   print_handlers(description, out)
+  print_lift(description, out)
   print_main(self.parts, out)
   local file = assert(io.open(self.path .. ".c", "w"))
   file:write(table.concat(lines, "\n"), "\n")
   file:close()
   local flags = "-std=gnu11 -O1 -Wall -Wextra -Werror -Wno-unused-function -Wno-unused-parameter -fsanitize=undefined -fno-sanitize-recover"
-  local output, code = tree.run(("gcc %s -Icsrc -Ispec/support -o %s %s.c"):format(flags, self.path, self.path))
+  local objects = clib.path:gsub("[^/]*$", "") .. "obj/csrc/"              -- those of the library that is tested
+  local output, code = tree.run(("gcc -D_GNU_SOURCE %s %s -Icsrc -Ispec/support -o %s %s.c %sir/*.o %sbase/fault.o %sbase/fp.o"):format(flags,
+    clib.path:find "/asan/" and "-fsanitize=address" or "", self.path, self.path, objects, objects, objects))
   assert(code == 0, output)
   return self
 end
@@ -146,17 +167,20 @@ local function value_of(text, at, count)
   return limbs
 end
 
--- A random state: registers by special(bits) now and then.
+-- Four limbs of a random value of `bits`, often at a corner.
+function tiny.value(random, bits)
+  local kind = random(6)
+  local limbs = { random(), random(), random(), random() }
+  if kind == 0 then limbs = wide.new(random(2)) elseif kind == 1 then limbs = wide.sub(wide.ZERO, wide.new(1 + random(3)))
+  elseif kind == 2 then limbs = wide.shl(wide.ONE, random(bits))
+  elseif kind == 3 then limbs = wide.shr(limbs, random(256)) end
+  return wide.low(limbs, bits)
+end
+
+-- A random state.
 function Tiny:state(random)
   local state = { files = {}, registers = {}, pc = random(2 ^ 20) * 4, memory = {} }
-  local function value(bits)
-    local kind = random(6)
-    local limbs = { random(), random(), random(), random() }
-    if kind == 0 then limbs = wide.new(random(2)) elseif kind == 1 then limbs = wide.sub(wide.ZERO, wide.new(1 + random(3)))
-    elseif kind == 2 then limbs = wide.shl(wide.ONE, random(bits))
-    elseif kind == 3 then limbs = wide.shr(limbs, random(256)) end
-    return wide.low(limbs, bits)
-  end
+  local function value(bits) return tiny.value(random, bits) end
   for _, part in ipairs(self.parts) do
     if part.file then
       state.files[part.file] = {}
@@ -192,8 +216,9 @@ function Tiny:encode(state)
   return table.concat(out)
 end
 
--- Runs { word =, length =, state = } cases; returns { encoding, state's bytes } for each. `extensions`: hexadecimal mask.
-function Tiny:run(list, extensions)
+-- Runs { word =, length =, state = } cases; returns { encoding, state's bytes } for each. `extensions`: hexadecimal mask; how: "lift"
+-- evaluates the IR.
+function Tiny:run(list, extensions, how)
   local file = assert(io.open(self.path .. ".in", "wb"))
   local size
   for _, case in ipairs(list) do
@@ -202,7 +227,7 @@ function Tiny:run(list, extensions)
     file:write(bytes_of(case.word, 4), bytes_of(case.length, 4), bytes)
   end
   file:close()
-  local output, code = tree.run(("%s %s < %s.in > %s.out"):format(self.path, extensions or "", self.path, self.path))
+  local output, code = tree.run(("%s %s %s < %s.in > %s.out"):format(self.path, extensions or "ffffffffffffffff", how or "", self.path, self.path))
   local text = tree.read(self.path .. ".out")
   assert(code == 0, output .. text:sub(1, 500))
   local results = {}

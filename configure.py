@@ -53,7 +53,7 @@ NEEDS = [
 # A generator of guest code, what it reads besides lua/tools and itself, and what it writes into build/gen.
 GENERATORS = [
     ("lua/tools/gen_riscv.lua", ["lua/isa/riscv", "lua/umbra/isa"],
-     ["riscv_ops.h", "riscv_handlers.h", "riscv_decode.c"]),
+     ["riscv_ops.h", "riscv_handlers.h", "riscv_decode.c", "riscv_lift.h"]),
 ]
 
 # A folder of its own keeps the objects of each way of building beside the others.

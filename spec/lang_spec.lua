@@ -1,5 +1,5 @@
 -- lang: the language of meanings: what it refuses and where, what it means, and two instruction sets that are not RV64: RV32IM and a
--- toy with flags, whose decoder and tier 0 are printed by the same printers, compiled and run.
+-- toy with flags, whose decoder, tier 0 and lift are printed by the same printers, compiled and run.
 -- SPDX-License-Identifier: MIT
 local bit    = require "bit"
 local cpu    = require "umbra.cpu"
@@ -264,7 +264,7 @@ local function prove(description, program, functions, each, left)
       end
     end
   end
-  local results = program:run(list)
+  local results, lifted = program:run(list), program:run(list, nil, "lift")
   for i, case in ipairs(list) do
     local row, state = case.row, case.state
     tiny.give_memory(state)
@@ -272,6 +272,10 @@ local function prove(description, program, functions, each, left)
     local values = row.target and word.expand(row, case.word) or word.values(row, case.word)
     eval.run(row.target or row, values, state, case.length, description.xlen)
     local found = program:differences(state, results[i].bytes)
+    if found == "" then
+      found = program:differences(state, lifted[i].bytes)
+      if found ~= "" then found = "by its IR: " .. found end
+    end
     assert(found == "" and results[i].encoding == row.encoding, ("%s 0x%s (UMBRA_SEED=%d): %s, encoding %d"):format(row.name, bit.tohex(case.word),
       SEED, found, results[i].encoding))
   end

@@ -101,3 +101,9 @@ void     um_riscv_decode(uint32_t word, uint64_t extensions, struct um_riscv_dec
 int      um_riscv_disassemble(uint32_t word, uint64_t pc, uint64_t extensions, char *text, uint32_t size);
 // Where the direct jump in `word` at `pc` goes. False: it is none.
 bool     um_riscv_target(uint32_t word, uint64_t pc, uint64_t extensions, uint64_t *target);
+// Instructions as IR (docs/ir.md). Lifts the instructions in `bytes` up to the first that ends a block; returns how many.
+const um_ir_guest *um_riscv_guest(void);
+int      um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_t extensions, struct um_fault *why);
+// Runs `count` instructions, or exceptions they raise, by evaluating their IR: slow. Time stands still, stops are not
+// looked at; ends early in wfi.
+int      um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why);

@@ -4,7 +4,8 @@
 // The file that includes a generated lift defines, for its guest:
 //   lift_goto(l, distance), lift_branch(l, condition, distance)    a direct jump from the instruction's address
 //   lift_jump(l, target)                                           any other
-//   lift_fp(l, dirties, rounding)                                  before an instruction that uses floats; rounding -1: it has none
+//   lift_fp(l, rounding)                                           before an instruction that uses floats; rounding -1: it has none
+//   lift_fp_dirty(l)                                               after one that changed floating-point state
 // and PLACE_file: the offset and stride of a register file in the state.
 #pragma once
 #include "ir/ir.h"

@@ -1,4 +1,4 @@
--- gen_riscv: prints the C of the RISC-V hart from lua/isa/riscv: op numbers, decoder, disassembly tables, tier-0 handlers.
+-- gen_riscv: prints the C of the RISC-V hart from lua/isa/riscv: op numbers, decoder, disassembly tables, tier-0 handlers, lift.
 -- SPDX-License-Identifier: MIT
 -- Usage: luajit lua/tools/gen_riscv.lua OUTDIR
 local root = arg[0]:match "^(.*)lua/tools/" or ""
@@ -6,6 +6,7 @@ package.path = root .. "lua/?.lua;" .. package.path
 local isa = require "umbra.isa"
 local emit_c = require "umbra.isa.emit_c"
 local decoder = require "umbra.isa.decoder"
+local lift = require "umbra.isa.lift"
 
 local outdir = arg[1] or error "usage: gen_riscv.lua OUTDIR"
 local description = isa.load(root .. "lua/isa/riscv/riscv.lua")
@@ -180,5 +181,12 @@ do
   out("enum { FUSED = %d };\nstatic const Fused fused[FUSED + 1] = {", #patterns)
   for _, key in ipairs(keys) do out("  %s,", key) end
   out "  { 0, 0 },\n};"
+  close()
+end
+
+-- riscv_lift.h ------------------------------------------------------------------------------------
+do
+  local out, close = writer "riscv_lift.h"
+  lift.print(description, out)
   close()
 end

@@ -151,6 +151,30 @@ function cpu.isa_mask(text, modes)
   return mask
 end
 
+-- IR -----------------------------------------------------------------------------------------------------------------------
+
+local guest
+
+-- The guest of RISC-V blocks (umbra.ir): slots x and f, and what the descriptions leave to C. Its state is a hart.
+function cpu.guest()
+  guest = guest or require("umbra.ir").wrap_guest(ffi.cast("um_ir_guest *", C.um_riscv_guest()))
+  return guest
+end
+
+local LIFT = {
+  { "isa", type = "string", default = "rv64gc", help = "instruction set" },
+  { "fp_ready", type = "boolean", default = false, help = "take for granted that FS is Dirty and frm a rounding mode" },
+}
+
+-- The IR of the instructions in `bytes` (a string), up to the first that ends a block; and how many they are.
+function cpu.lift(bytes, options)
+  if type(bytes) ~= "string" then fault.raise("cpu.lift takes a string of instructions, not %s", schema.show(bytes)) end
+  options = schema.check(options or {}, LIFT, "lift")
+  local block, why, mask = require("umbra.ir").new(cpu.guest()), ffi.new "struct um_fault", cpu.isa_mask(options.isa)
+  if options.fp_ready then mask = bit.bor(mask, bit.lshift(1ULL, 63)) end
+  return block, fault.check(C.um_riscv_lift(block.ptr, bytes, #bytes, mask, why), why)
+end
+
 -- A hart -------------------------------------------------------------------------------------------------------------------
 
 -- Options of a machine's `cpu` table (without `harts`), checked in full: the ISA string too.
@@ -294,6 +318,14 @@ local function csr_number(name)
   table.sort(names)
   local near = type(name) == "string" and schema.nearest(name, names)
   fault.raise("unknown CSR %s%s", schema.show(name), near and (", did you mean `%s`?"):format(near) or "")
+end
+
+-- Runs `count` instructions (or exceptions they raise) by evaluating their IR, which is slow and what faster ways are compared with.
+-- Time stands still meanwhile and stops are not looked at. Returns how many: fewer when the hart waits in wfi.
+function Hart:evaluate(count)
+  local done = ffi.new "uint64_t[1]"
+  self:check(C.um_hart_evaluate(whole(self), address.count(count, "count", 0, 2^53), done, self.why))
+  return tonumber(done[0])
 end
 
 -- Control and status registers, by name ("mstatus") or number, as machine mode sees them.

@@ -63,4 +63,5 @@ typedef void Lifter(Lift *l, const Decoded *d);
 static inline void lift_goto(Lift *l, int64_t distance) { ir_delta(l->ir, IR_GOTO, IR_VOID, 0, l->at + distance); }
 static inline void lift_branch(Lift *l, Ref condition, int64_t distance) { ir_delta(l->ir, IR_BRANCH, IR_VOID, condition, l->at + distance); }
 static inline void lift_jump(Lift *l, Ref target) { ir_add(l->ir, (IrIns){ .op = IR_JUMP, .a = target }); }
-static inline void lift_fp(Lift *l, bool dirties, int rounding) { (void)l, (void)dirties, (void)rounding; }
+static inline void lift_fp(Lift *l, int rounding) { (void)l, (void)rounding; }
+static inline void lift_fp_dirty(Lift *l) { (void)l; }

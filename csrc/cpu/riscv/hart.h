@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/control.h"
 #include "base/fault.h"
+#include "ir/ir_ffi.h"
 #include "irq/irq.h"
 #include "mem/mem.h"
 #include "mmu/mmu.h"

@@ -2,21 +2,25 @@
 -- SPDX-License-Identifier: MIT
 
 for _, op in ipairs { "add", "sub", "mul", "div" } do
-  func("f" .. op .. ".d") "64 64 3 -> 64" { kind = "fp", c = "fp_" .. op .. "_d", slow = "FP_" .. op:upper() .. "_D", rounding = "state" }
+  func("f" .. op .. ".d") "64 64 3 -> 64" { kind = "fp", c = "fp_" .. op .. "_d", slow = "FP_" .. op:upper() .. "_D", rounding = "state", ir = "f" .. op }
 end
-func "fsqrt.d"  "64 3 -> 64"       { kind = "fp", c = "fp_sqrt_d", slow = "FP_SQRT_D", rounding = "state" }
-func "fmadd.d"  "64 64 64 3 -> 64" { kind = "fp", c = "fp_madd_d", slow = "FP_MADD_D", rounding = "state" }
-for _, op in ipairs { "min", "max" } do func("f" .. op .. ".d") "64 64 -> 64" { kind = "fp", c = "fp_" .. op .. "_d" } end
-for _, op in ipairs { "eq", "lt", "le" } do func("f" .. op .. ".d") "64 64 -> XLEN" { kind = "fp", c = "fp_" .. op .. "_d" } end
+func "fsqrt.d"  "64 3 -> 64"       { kind = "fp", c = "fp_sqrt_d", slow = "FP_SQRT_D", rounding = "state", ir = "fsqrt" }
+func "fmadd.d"  "64 64 64 3 -> 64" { kind = "fp", c = "fp_madd_d", slow = "FP_MADD_D", rounding = "state", ir = "fma" }
+for _, op in ipairs { "min", "max" } do func("f" .. op .. ".d") "64 64 -> 64" { kind = "fp", c = "fp_" .. op .. "_d", ir = "f" .. op } end
+for _, op in ipairs { "eq", "lt", "le" } do func("f" .. op .. ".d") "64 64 -> XLEN" { kind = "fp", c = "fp_" .. op .. "_d", ir = "f" .. op } end
 func "fclass.d" "64 -> XLEN" { c = "fp_class_d" }
-for _, to in ipairs { "w", "wu", "l", "lu" } do func("fcvt." .. to .. ".d") "64 3 -> XLEN" { kind = "fp", c = "fp_cvt_" .. to .. "_d", rounding = "given" } end
-for _, from in ipairs { "l", "lu" } do
-  func("fcvt.d." .. from) "XLEN 3 -> 64" { kind = "fp", c = "fp_cvt_d_" .. from, slow = "FP_CVT_D_" .. from:upper(), rounding = "state" }
+for _, r in ipairs { { "w", "toi i32" }, { "wu", "tou i32" }, { "l", "toi i64" }, { "lu", "tou i64" } } do
+  local to, op = r[1], r[2]
+  func("fcvt." .. to .. ".d") "64 3 -> XLEN" { kind = "fp", c = "fp_cvt_" .. to .. "_d", rounding = "given", ir = "f" .. op }
 end
-func "fcvt.d.w"  "XLEN -> 64" { c = "fp_cvt_d_w" }           -- exact
-func "fcvt.d.wu" "XLEN -> 64" { c = "fp_cvt_d_wu" }
-func "fcvt.s.d"  "64 3 -> 32" { kind = "fp", c = "fp_cvt_s_d", slow = "FP_CVT_S_D", rounding = "state" }
-func "fcvt.d.s"  "32 -> 64"   { kind = "fp", c = "fp_cvt_d_s" }
+for _, r in ipairs { { "l", "itof i64" }, { "lu", "utof i64" } } do
+  local from, op = r[1], r[2]
+  func("fcvt.d." .. from) "XLEN 3 -> 64" { kind = "fp", c = "fp_cvt_d_" .. from, slow = "FP_CVT_D_" .. from:upper(), rounding = "state", ir = op }
+end
+func "fcvt.d.w"  "XLEN -> 64" { c = "fp_cvt_d_w", ir = "itof i32" }           -- exact
+func "fcvt.d.wu" "XLEN -> 64" { c = "fp_cvt_d_wu", ir = "utof i32" }
+func "fcvt.s.d"  "64 3 -> 32" { kind = "fp", c = "fp_cvt_s_d", slow = "FP_CVT_S_D", rounding = "state", ir = "ftof" }
+func "fcvt.d.s"  "32 -> 64"   { kind = "fp", c = "fp_cvt_d_s", ir = "ftof" }
 
 local mode = "rm != 5 & rm != 6"
 

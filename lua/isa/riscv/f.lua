@@ -4,20 +4,25 @@
 -- Singles live NaN-boxed in 64-bit registers: unbox() gives the canonical NaN for what is not boxed.
 -- rounding = "state": the function rounds as the dynamic mode says; another static mode goes the slow way.
 -- rounding = "given": the mode is an argument of the C function.
+-- ir: the operation of csrc/ir/ops.h that it is.
 
-func "box"   "32 -> 64" { c = "fp_box" }
-func "unbox" "64 -> 32" { c = "fp_unbox" }
+func "box"   "32 -> 64" { c = "fp_box", ir = "box" }
+func "unbox" "64 -> 32" { c = "fp_unbox", ir = "unbox" }
 for _, op in ipairs { "add", "sub", "mul", "div" } do
-  func("f" .. op .. ".s") "32 32 3 -> 32" { kind = "fp", c = "fp_" .. op .. "_s", slow = "FP_" .. op:upper() .. "_S", rounding = "state" }
+  func("f" .. op .. ".s") "32 32 3 -> 32" { kind = "fp", c = "fp_" .. op .. "_s", slow = "FP_" .. op:upper() .. "_S", rounding = "state", ir = "f" .. op }
 end
-func "fsqrt.s"  "32 3 -> 32"       { kind = "fp", c = "fp_sqrt_s", slow = "FP_SQRT_S", rounding = "state" }
-func "fmadd.s"  "32 32 32 3 -> 32" { kind = "fp", c = "fp_madd_s", slow = "FP_MADD_S", rounding = "state" }
-for _, op in ipairs { "min", "max" } do func("f" .. op .. ".s") "32 32 -> 32" { kind = "fp", c = "fp_" .. op .. "_s" } end
-for _, op in ipairs { "eq", "lt", "le" } do func("f" .. op .. ".s") "32 32 -> XLEN" { kind = "fp", c = "fp_" .. op .. "_s" } end
+func "fsqrt.s"  "32 3 -> 32"       { kind = "fp", c = "fp_sqrt_s", slow = "FP_SQRT_S", rounding = "state", ir = "fsqrt" }
+func "fmadd.s"  "32 32 32 3 -> 32" { kind = "fp", c = "fp_madd_s", slow = "FP_MADD_S", rounding = "state", ir = "fma" }
+for _, op in ipairs { "min", "max" } do func("f" .. op .. ".s") "32 32 -> 32" { kind = "fp", c = "fp_" .. op .. "_s", ir = "f" .. op } end
+for _, op in ipairs { "eq", "lt", "le" } do func("f" .. op .. ".s") "32 32 -> XLEN" { kind = "fp", c = "fp_" .. op .. "_s", ir = "f" .. op } end
 func "fclass.s" "32 -> XLEN" { c = "fp_class_s" }
-for _, to in ipairs { "w", "wu", "l", "lu" } do func("fcvt." .. to .. ".s") "32 3 -> XLEN" { kind = "fp", c = "fp_cvt_" .. to .. "_s", rounding = "given" } end
-for _, from in ipairs { "w", "wu", "l", "lu" } do
-  func("fcvt.s." .. from) "XLEN 3 -> 32" { kind = "fp", c = "fp_cvt_s_" .. from, slow = "FP_CVT_S_" .. from:upper(), rounding = "state" }
+for _, r in ipairs { { "w", "toi i32" }, { "wu", "tou i32" }, { "l", "toi i64" }, { "lu", "tou i64" } } do
+  local to, op = r[1], r[2]
+  func("fcvt." .. to .. ".s") "32 3 -> XLEN" { kind = "fp", c = "fp_cvt_" .. to .. "_s", rounding = "given", ir = "f" .. op }
+end
+for _, r in ipairs { { "w", "itof i32" }, { "wu", "utof i32" }, { "l", "itof i64" }, { "lu", "utof i64" } } do
+  local from, op = r[1], r[2]
+  func("fcvt.s." .. from) "XLEN 3 -> 32" { kind = "fp", c = "fp_cvt_s_" .. from, slow = "FP_CVT_S_" .. from:upper(), rounding = "state", ir = op }
 end
 
 local mode = "rm != 5 & rm != 6"                -- 5 and 6 are reserved

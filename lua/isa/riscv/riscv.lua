@@ -45,7 +45,7 @@ func "ebreak"       "->"                { kind = "state", c = "do_ebreak", ends 
 func "mret"         "->"                { kind = "redirect", c = "hart_mret", ends = true }
 func "sret"         "->"                { kind = "redirect", c = "hart_sret", ends = true }
 func "wfi"          "->"                { kind = "state", c = "hart_wfi", ends = true }
-func "fence"        "4 4 ->"            { kind = "pure",  c = "do_fence" }
+func "fence"        "4 4 ->"            { kind = "pure",  c = "do_fence", ir = "fence" }
 func "fence.i"      "->"                { kind = "state", c = "do_fence_i", ends = true }
 func "sfence.vma"   "1 XLEN 1 XLEN ->"  { kind = "state", c = "hart_sfence", ends = true }
 func "sfence.order" "->"                { kind = "state", c = "hart_sfence_order" }

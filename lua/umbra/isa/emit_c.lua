@@ -397,6 +397,9 @@ local function dirties_floats(insn)
   return dirties
 end
 
+-- Whether an instruction uses floats; whether it changes floating-point state; the name of its rounding field, if it has one.
+function emit_c.floats(insn) return uses_floats(insn), dirties_floats(insn), rounding_field(insn) end
+
 local function guard(self, insn)
   if not uses_floats(insn) then return end
   local rm = rounding_field(insn) and self:slot "rm"

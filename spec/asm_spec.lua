@@ -122,6 +122,9 @@ local function random_lines(numbers, list, count)
   return lines
 end
 
+-- Random words of both lengths: 100,000 in soak.
+local LONG, SHORT = random.soak() and 75000 or 4000, random.soak() and 25000 or 2000
+
 describe("GNU's assembler", function()
   it("agrees on every pseudo-instruction and directive", function()
     local text = tree.read "spec/support/asm.s"
@@ -135,15 +138,15 @@ describe("GNU's assembler", function()
     assert.equal("", table.concat(missing, " "))
   end)
 
-  it("agrees on random instructions", function()
+  it(("agrees on %d random instructions"):format(LONG), function()
     local numbers = random.new(SEED + 1)
-    local text = " .option norvc\n" .. table.concat(random_lines(numbers, description.insns, 4000), "\n") .. "\n"
+    local text = " .option norvc\n" .. table.concat(random_lines(numbers, description.insns, LONG), "\n") .. "\n"
     compare(text, asm.assemble(text, { at = 0x80000000 }), gnu(text))
   end)
 
-  it("agrees on random short instructions", function()
+  it(("agrees on %d random short instructions"):format(SHORT), function()
     local numbers = random.new(SEED + 2)
-    local text = " .option rvc\n" .. table.concat(random_lines(numbers, description.shorts, 2000), "\n") .. "\n"
+    local text = " .option rvc\n" .. table.concat(random_lines(numbers, description.shorts, SHORT), "\n") .. "\n"
     compare(text, asm.assemble(text, { at = 0x80000000 }), gnu(text))
   end)
 

@@ -138,6 +138,52 @@ main:   li      s0, FIELD
   end)
 end)
 
+describe("a page that a device shares", function()
+  -- htif's word lies among instructions; `half` is one whose second half lies under it.
+  it("has no code under the device's window, whether the page is known or not", function()
+    local result = guest.run(guest.build [[
+main:   li      s1, 2
+1:      la      s10, 2f
+        la      t0, before                      # runs into the window
+        jr      t0
+        .balign 4
+2:      la      s10, 3f
+        la      t0, tohost                      # begins in it
+        jr      t0
+        .balign 4
+3:      la      s10, 4f
+        la      t0, half                        # ends in it
+        jr      t0
+        .balign 4
+4:      la      s10, 5f
+        la      t0, after
+        jr      t0
+        .balign 4
+5:      addi    s1, s1, -1
+        bnez    s1, 1b
+        j       finish
+        .balign 4096
+before: c.nop
+        c.nop
+        c.nop
+half:   .2byte  0x0013
+        .globl  tohost
+        .balign 8
+tohost: .dword  0x0000001300000013
+after:  ecall
+    ]])
+    assert.equal("exit", result.reason)
+    local seen = {}
+    for i = 1, #result.notes, 4 do
+      for k = 0, 2 do seen[#seen + 1] = tonumber(result.notes[i + k], 16) end
+    end
+    local page = seen[2] - seen[2] % 4096
+    local once = { 1, page + 8, page + 6, 1, page + 8, page + 8, 1, page + 8, page + 6, 11, 0, page + 16 }
+    for i = 1, 12 do once[12 + i] = once[i] end
+    assert.same(once, seen)
+  end)
+end)
+
 describe("a block that is run in part", function()
   local BASE = 0x80000000
   local m, c, k, hart

@@ -1,5 +1,6 @@
 -- clock: guest time that follows the host's or counts instructions; with the latter, runs that end in the same state.
 -- SPDX-License-Identifier: MIT
+local bit     = require "bit"
 local ffi     = require "ffi"
 local clib    = require "umbra.clib"
 local clock   = require "umbra.clock"
@@ -278,6 +279,26 @@ describe("a virtual clock", function()
     for _, name in ipairs { "control", "clock", "mem" } do parts[name]:close() end
   end)
 
+  it("jumps to no time that it cannot count to: the machine is idle", function()
+    local parts = { mem = mem.new(), clock = clock.new { rate = 1000000 }, control = control.new(), reset_pc = 0x1000, isa = "rv64i_zicsr_sstc" }
+    parts.mem:add_ram { at = 0x1000, size = "4K" }
+    local hart = cpu.new(parts)
+    parts.mem:write(0x1000, "\115\0\80\16\111\240\223\255")                    -- wfi; j back
+    hart:set_csr("menvcfg", 2ULL ^ 63)
+    hart:set_csr("mie", 0x20)
+    for _, far in ipairs { bit.lshift(0xffffULL, 48), 0xfffffffffffffffeULL, 0x7fffffffffffffffULL * 20 } do
+      hart:set_csr("stimecmp", far)
+      local cpu_seconds = os.clock()
+      assert.equal("time", (hart:run(nil, 0.2)))
+      assert.is_true(os.clock() - cpu_seconds < 0.1)
+      assert.is_true(hart:idle())
+    end
+    hart:set_csr("stimecmp", parts.clock:now() + 5000000)                            -- and it can be woken all the same
+    assert.equal("budget", (hart:run(10, 5)))
+    hart:close()
+    for _, name in ipairs { "control", "clock", "mem" } do parts[name]:close() end
+  end)
+
   it("is not there unless asked for", function()
     local m = board(1, { clock = "wall", program = programs.spin })
     m:run { instructions = 1000 }
@@ -349,6 +370,29 @@ done:   j     done
     end)
   end
 
+  it("begins anew with a reset: the run after it ends as that of a new machine does", function()
+    for harts = 1, 3 do
+      local m = board(harts)
+      local new = m:hash()
+      m.console:send "q"
+      local hash = hash_after(m, WAYS[1])
+      for _, instructions in ipairs { 1, 12345, 2000000, 0 } do                       -- also in the middle of things
+        m:reset { memory = true }
+        assert.equal(0, m.clock:now())
+        assert.equal(new, m:hash())
+        if instructions > 0 then m:run { instructions = instructions } end
+      end
+      local before = m:counters().instructions
+      m.console:send "q"
+      assert.equal(hash, hash_after(m, WAYS[1]))
+      assert.is_true(m:counters().instructions > before and before > 2000000)          -- what is counted goes on
+      m:reset()                                                                       -- the program's files fill all that it uses
+      m.console:send "q"
+      assert.equal(hash, hash_after(m, WAYS[1]))
+      m:close()
+    end
+  end)
+
   it("makes a script's input arrive at the same instruction", function()
     local function play(around)
       local m = board(2)
@@ -377,13 +421,17 @@ done:   j     done
     local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
     if not guest then return pending("the guest could not be fetched: " .. problem.text) end
     local draw, first = random.new(random.seed(5)), nil
-    for _, way in ipairs(ways) do
+    for i, way in ipairs(ways) do
       local m = machine.load("riscv-virt", { harts = harts, clock = "virtual", append = "console=ttyS0 mode=off" })
       local hash = hash_after(m, way, draw, 5000000)
       assert.matches("BOOT%-OK", m.console:text())
       assert.matches(("Brought up 1 node, %d CPUs?"):format(harts), m.console:text())
       first = first or hash
       assert.equal(first, hash, ("%d harts, %s"):format(harts, way[1]))
+      if i == #ways then                          -- and once more after a reset
+        m:reset { memory = true }
+        assert.equal(first, hash_after(m, WAYS[1]))
+      end
       m:close()
     end
   end

@@ -41,6 +41,9 @@ describe("an ISA string", function()
     refuses(function() cpu.parse_isa "rv32i" end, "isa `rv32i`: must begin with rv64, like rv64gc")
     refuses(function() cpu.parse_isa "arm" end, "isa `arm`: must begin with rv64, like rv64gc")
     refuses(function() cpu.parse_isa "rv64" end, "isa `rv64`: the base i %(or g%) is missing")
+    for _, text in ipairs { "rv64gc_", "rv64gc__zba", "rv64_", "rv64gc_zba_" } do
+      refuses(function() cpu.parse_isa(text) end, "isa `" .. text .. "`: an extension is missing behind `_`")
+    end
     refuses(function() cpu.parse_isa "rv64i2p0" end, "isa `rv64i2p0`: must look like rv64gc_zba_zbb")
     refuses(function() cpu.parse_isa "rv64iv" end, "isa `rv64iv`: unknown extension `v`; known: i, m, a, .*zba, .*")
     refuses(function() cpu.parse_isa "rv64i_zicnd" end, "isa `rv64i_zicnd`: unknown extension `zicnd`, did you mean `zicond`%?")

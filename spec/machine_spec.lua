@@ -1,6 +1,7 @@
 -- machine: descriptions, parameters, memory, and what a script does with a running machine.
 -- SPDX-License-Identifier: MIT
 local dev     = require "devices"
+local device  = require "umbra.device"
 local machine = require "umbra.machine"
 local refuses = require "spec.support.refuses"
 local umbra   = require "spec.support.umbra"
@@ -320,6 +321,19 @@ describe("a machine that runs", function()
     m.mem:write(0x80000000, "\0\0\0\0")
     m:reset()
     m.console:expect("ready", 10)
+  end)
+
+  it("forgets at a reset what devices asked for before, wherever they stand in the map", function()
+    local Bell = device { name = "bell", config = { { "irq", required = true } }, regs = { { at = 0, name = "level" } } }
+    m = machine.build(machine { ram = { size = "1M" }, map = {
+      { at = 0x10001000, name = "first", Bell { irq = 1 } },
+      { at = 0x0c000000, name = "plic", dev.plic {} },
+      { at = 0x10002000, name = "last", Bell { irq = 2 } },
+    } })
+    for _, name in ipairs { "first", "last" } do m:device(name).irq:raise() end
+    assert.equal(6, m.mem:load(0x0c001000, 4))
+    m:reset()
+    assert.equal(0, m.mem:load(0x0c001000, 4))
   end)
 
   it("gives the guest's exit code", function()

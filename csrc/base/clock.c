@@ -75,9 +75,15 @@ void clock_remove(Clock *clock, Timer *timer)
   recompute_next(clock);
 }
 
+// Whether a virtual clock can count that far, in ticks and in instructions, and on from there. It jumps to nothing else.
+static bool reaches(const Clock *clock, uint64_t tick)
+{
+  return !clock->virtual_rate || (tick <= INT64_MAX && (unsigned __int128)tick * clock->virtual_rate / clock->hertz <= INT64_MAX);
+}
+
 void clock_arm(Clock *clock, Timer *timer, uint64_t deadline)
 {
-  timer->deadline = deadline;
+  timer->deadline = reaches(clock, deadline) ? deadline : CLOCK_NEVER;
   clock->changed = true;
   recompute_next(clock);
 }
@@ -121,6 +127,16 @@ UM_EXPORT bool um_clock_is_virtual(const um_clock *clock)
 UM_EXPORT uint64_t um_clock_instructions(const um_clock *clock)
 {
   return clock->instructions;
+}
+
+UM_EXPORT void um_clock_reset(um_clock *clock)
+{
+  clock->instructions = 0;
+  clock->runner = NULL;
+  clock->start_ns = clock_host_ns();
+  if (clock->held_ns) clock->held_ns = clock->start_ns;
+  for (Timer *t = clock->timers; t; t = t->next) t->deadline = CLOCK_NEVER;
+  clock->next = CLOCK_NEVER;
 }
 
 UM_EXPORT void um_clock_hold(um_clock *clock, bool on)

@@ -43,7 +43,7 @@ uint64_t clock_host_ns(void);                               // host monotonic ti
 uint64_t clock_ns_until(const Clock *clock, uint64_t tick); // host ns from now to `tick`, 0 if passed
 void clock_add(Clock *clock, Timer *timer, void (*fire)(void *), void *owner);
 void clock_remove(Clock *clock, Timer *timer);
-void clock_arm(Clock *clock, Timer *timer, uint64_t deadline);
+void clock_arm(Clock *clock, Timer *timer, uint64_t deadline);      // CLOCK_NEVER, or beyond what a virtual clock can count: idle
 uint64_t clock_instructions_at(const Clock *clock, uint64_t tick);   // virtual: the first count at which now is `tick` or later
 void clock_jump(Clock *clock, uint64_t tick);               // virtual: everybody sleeps until then
 void clock_poll(Clock *clock);                              // fires what is due

@@ -244,6 +244,16 @@ void mem_remove_mmio(Mem *mem, void *device)
   find_ram(mem);
 }
 
+UM_EXPORT void um_mem_clear(um_mem *mem)
+{
+  for (int i = mem->windows; i < mem->count; i++) {
+    Region *region = &mem->regions[i];
+    if (region->rom) continue;
+    mem_dma_touch(mem, region->at, region->size);
+    if (madvise(region->host, region->size, MADV_DONTNEED) < 0) memset(region->host, 0, region->size);
+  }
+}
+
 UM_EXPORT int um_mem_rows(const um_mem *mem)
 {
   return mem->count;

@@ -34,6 +34,9 @@ function Clock:is_virtual() return C.um_clock_is_virtual(self.ptr) end
 -- What a virtual clock has counted: instructions of one hart, and the time when all slept as if they had been run. 0 of a wall clock.
 function Clock:instructions() return bits.number(C.um_clock_instructions(self.ptr)) end
 
+-- Time is 0 again. What waits for a time must be reset too: a machine's reset does all of it.
+function Clock:reset() C.um_clock_reset(self.ptr) end
+
 -- A wall clock stands still from now on (on == false: it goes on where it stood).
 function Clock:hold(on) C.um_clock_hold(self.ptr, on ~= false) end
 

@@ -115,6 +115,7 @@ function cpu.parse_isa(text)
   local lower = text:lower()
   local width, rest = lower:match "^rv(%d+)(.*)$"
   if width ~= "64" then fault.raise("isa `%s`: must begin with rv64, like rv64gc", text) end
+  if rest:find "__" or rest:find "_$" then fault.raise("isa `%s`: an extension is missing behind `_`", text) end
   local has = {}
   local function add(name)
     if not place[name] and not IMPLIES[name] then

@@ -339,6 +339,7 @@ end
 local function reset(port)
   local object, detail = port.object, details[port.class]
   port.bus:cancel(port)
+  port.bus.floor = nil                             -- time began anew
   port.stuck = {}
   C.um_irq_set(port.line, 0)
   for _, row in ipairs(detail.registers) do object[row.name] = row.reset end

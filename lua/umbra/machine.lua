@@ -454,14 +454,22 @@ function machine.load(name, given)
   return machine.build((machine.describe(name, given)))
 end
 
--- As a reset button does: harts and devices start anew, files are loaded anew; the rest of memory keeps what it holds.
-function Machine:reset()
+local RESET = { { "memory", type = "boolean", default = false, help = "RAM holds zeros again" } }
+
+-- As a reset button does: harts, devices and time start anew, files are loaded anew; the rest of memory keeps what it holds.
+-- reset { memory = true }: it holds zeros, as in a new machine.
+function Machine:reset(options)
+  options = schema.check(options or {}, RESET, "reset")
   self.control:clear()
-  self.ended = nil
+  self.ended, self.done = nil, 0
+  self.clock:reset()
+  if options.memory then C.um_mem_clear(self.mem.ptr) end
   for _, row in ipairs(self.rows) do
     if row.ptr then C.um_dev_reset(row.ptr) end
     if row.port then row.port:reset() end
   end
+  -- Once more: what a line showed while its device was still to come has become a request.
+  if self.plic then C.um_dev_reset(self.plic.ptr) end
   for i = 0, self.harts - 1 do self.cpu[i]:reset() end
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
 end

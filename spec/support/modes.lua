@@ -427,6 +427,8 @@ end
 
 -- Running ------------------------------------------------------------------------------------------------------------------
 
+local END = 8 * 145                               -- bytes that a program notes at its end, behind its traps
+
 local FOLDER = "build/guest"
 
 local function run_here(path, harts, seconds)
@@ -477,7 +479,7 @@ end
 -- QEMU's notes with what it calls a denied load where an AMO was denied.
 local function corrected(notes, program)
   local pieces, done = {}, 0
-  for at = 0, #notes - 32, 8 do
+  for at = 0, #notes - END - 32, 32 do
     local cause = notes:byte(at + 1)
     if (cause == 5 or cause == 13) and notes:sub(at + 2, at + 8) == ("\0"):rep(7) and
        is_amo(program, number_at(notes, at + 16)) then
@@ -509,8 +511,6 @@ local function difference(ours, theirs)
   if #ours ~= #theirs then lines[#lines + 1] = ("  %d bytes here, %d there"):format(#ours, #theirs) end
   return table.concat(lines, "\n")
 end
-
-local END = 8 * 145                               -- bytes that a program notes at its end, behind its traps
 
 local function count_causes(notes, causes)
   for at = 0, #notes - END - 32, 32 do

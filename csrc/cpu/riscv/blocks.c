@@ -142,6 +142,7 @@ typedef struct Builder {
   Cold      cold[BLOCK_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
   const Hooks *hooks;
+  bool      refused;
 } Builder;
 
 static Dinsn *put(Builder *b, unsigned op, unsigned index)
@@ -321,17 +322,38 @@ static BlockHead *finish(Builder *b, uint64_t gpa)
   return head;
 }
 
-// Decodes at most `most` instructions that lie wholly in the page. Returns false if not one does.
+// How many bytes from `at` on are in the page and not a device's, 4 at most: what a fetch would find, halfword by halfword.
+static unsigned code_bytes(Hart *hart, const CodePage *page, unsigned at, bool shared)
+{
+  unsigned size = PAGE_BYTES - at < 4 ? PAGE_BYTES - at : 4;
+  while (shared && size && !mem_ram(hart->mem, page->gpa + at, size)) size -= 2;
+  return size;
+}
+
+// Where the first instruction of a block meets a device's window: as a fetch that misses the TLB.
+static bool refuse(Builder *b, uint64_t gva)
+{
+  hart_raise(b->hart, CAUSE_FETCH_ACCESS, gva);
+  b->refused = true;
+  return false;
+}
+
+// Decodes at most `most` instructions that lie wholly in the page, and not in a window that lies over a part of it. Returns
+// false if not one does; b->refused: a fetch fault was raised.
 static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned most)
 {
+  bool shared = mem_page_flags(b->hart->mem, page->gpa) & PAGE_SLOW;
   unsigned start = (unsigned)(gva & (PAGE_BYTES - 1)), at = start;
   while (b->count < most) {
     if (at >= PAGE_BYTES) return put_next(b, true), true;
+    unsigned size = code_bytes(b->hart, page, at, shared);
+    if (!size && at == start) return refuse(b, gva);
+    if (!size) break;
     uint32_t word = *(const uint16_t *)(page->host + at);
     if ((word & 3) == 3) {
-      if (at + 4 > PAGE_BYTES) {
-        if (at == start) return false;
-        break;
+      if (size < 4) {
+        if (at != start) break;
+        return at + 4 <= PAGE_BYTES && refuse(b, gva + 2);
       }
       word |= (uint32_t)*(const uint16_t *)(page->host + at + 2) << 16;
     }
@@ -406,6 +428,7 @@ static const Dinsn *build_hooked(Hart *hart, CodePage *page, uint64_t gva, unsig
   Builder b = { .hart = hart, .hooks = hooks, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
   if (!decode_run(&b, page, gva, most)) {
+    if (b.refused) return NULL;
     b = (Builder){ .hart = hart, .hooks = hooks, .first = blocks->arena + 2 };
     if (!decode_straddling(&b, page, gva)) return NULL;
     kept = false;

@@ -102,6 +102,12 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->x, 0, sizeof hart->x);
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
+  hart->past += hart->retired;
+  hart->retired = hart->trapped_at = 0;
+  hart->barren = false;
+  hart->turns->turn = 0;                       // the next run begins with a round
+  hart->turns->left = 0;
+  hart->clock->runner = NULL;
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
   hart->trapped_at = hart->forestalled_at = UINT64_MAX;
   hart->mmio.state = MMIO_NONE;

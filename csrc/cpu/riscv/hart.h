@@ -131,7 +131,8 @@ struct um_hart {
   uint64_t block_pc;
   uint64_t slice;                  // instructions given to the slice
   uint64_t last_block;             // where the last slice ended
-  uint64_t retired;                // instructions before the slice
+  uint64_t retired;                // instructions since the reset, before the slice
+  uint64_t past;                   // those before the reset: counted, but no longer state
   uint64_t accesses;
 
   // A trap on its way: set by hart_raise, taken by the run loop or the handler's exit.

@@ -194,7 +194,7 @@ static void add_tlb(struct um_hart_counts *counts, const Tlb *tlb)
 
 UM_EXPORT void um_hart_counts(um_hart *hart, struct um_hart_counts *counts)
 {
-  *counts = (struct um_hart_counts){ .instructions = hart->retired, .accesses = hart->accesses, .walks = hart->mmu.walks,
+  *counts = (struct um_hart_counts){ .instructions = hart->past + hart->retired, .accesses = hart->accesses, .walks = hart->mmu.walks,
                                      .walk_steps = hart->mmu.steps, .mmio = hart->device_accesses, .idle_ns = hart->idle_ns };
   add_tlb(counts, &hart->machine_tlb);
   for (int i = 0; i < ADDRESS_SPACES; i++)

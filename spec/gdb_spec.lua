@@ -114,7 +114,8 @@ function Client:answer(seconds)
     local kind, data = self.reader:next()
     if kind == "packet" then return data end
     if self.gone then return end
-    if not self.m.debugger:serve(0) then self.m:slice(nil, 0.0005) end
+    local server = self.m.debugger
+    if not (server and server:serve(0)) then self.m:slice(nil, 0.0005) end
     self:receive()
   until host.seconds() > deadline
 end
@@ -387,6 +388,53 @@ describe("a gdb server", function()
     assert.equal("1", gdb:ask "qAttached:1")
   end)
 
+  it("stands beside the hooks and stops of a script", function()
+    local gdb, m = attached()
+    local hits = 0
+    m:hook { write = symbol(m, "sums"), stop = true, call = function() hits = hits + 1 end }
+    gdb:ask(("Z0,%x,4"):format(symbol(m, "load")))
+    assert.equal("T05thread:1;", gdb:ask "c")
+    assert.equal("T05thread:1;", gdb:ask "vCont;s:1")          -- what it stores ends the run for the hook, too
+    assert.same({ 1, symbol(m, "load") + 4 }, { hits, m.hart:pc() })
+    gdb.stream:write(packet.wrap "c")
+    local result = m:run { until_pc = symbol(m, "load"), timeout = 5 }
+    assert.same({ "pc", symbol(m, "load") }, { result.reason, result.pc })
+    assert.equal("T05thread:1;", gdb:answer())
+    assert.equal("T05thread:1;", gdb:ask "c")                  -- the breakpoint is still there
+    assert.equal(symbol(m, "load"), m.hart:pc())
+    gdb:ask(("z0,%x,4"):format(symbol(m, "load")))
+    gdb.stream:write(packet.wrap "c")
+    result = m:run { timeout = 5 }
+    assert.same({ "hook", 3 }, { result.reason, hits })
+  end)
+
+  it("lets a device written in Lua answer in a step", function()
+    local device = require "umbra.device"
+    local Words = device { name = "words", regs = { { at = 0, name = "next", access = "r", size = 8 }, { at = 8, name = "count", size = 8 } } }
+    function Words:read_next()
+      self.count = self.count + 1
+      return self.count
+    end
+    local path = umbra.assemble(".globl _start\n_start: lui s0, 0x10000\n1: ld a0, 0(s0)\n j 1b\n", folder.path .. "/device.elf")
+    local function build()
+      local m = machine.build(machine {
+        ram = { size = "1M" }, clock = "virtual", map = { { at = 0x10000000, name = "words", Words {} } }, boot = { kernel = path },
+      })
+      open[#open + 1] = m
+      return m
+    end
+    local m = build()
+    local gdb = connect(m, true)
+    for i = 1, 20 do
+      assert.equal("T05thread:1;", gdb:ask "s")
+      assert.equal(math.floor(i / 2), m.hart:reg "a0")
+    end
+    assert.equal(20, m:counters().instructions)
+    local other = build()
+    other:run { instructions = 20 }
+    assert.equal(other:hash(), m:hash())
+  end)
+
   it("is interrupted by byte 3, and keeps what was sent too early", function()
     local gdb = attached()
     gdb.stream:write(packet.wrap "c" .. packet.wrap "qC")
@@ -437,6 +485,9 @@ describe("a gdb server", function()
     assert.equal(("x"):rep(2^17) .. "\n(868929 bytes more)\n", monitor "('x'):rep(1000000)")
     monitor "m.mem:write(0x80080000, 'changed')"
     assert.equal(packet.hex "changed", gdb:ask "m80080000,7")
+    gdb.stream:write(packet.wrap("qRcmd," .. packet.hex "m.debugger:close()"))
+    assert.is_nil(gdb:answer())
+    assert.equal("instructions", m:run({ instructions = 1000, timeout = 5 }).reason)
   end)
 
   it("lets the guest go on when the debugger goes", function()

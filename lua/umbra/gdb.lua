@@ -6,11 +6,14 @@
 -- The debugger is served between two slices of a run, and whenever the machine is stopped for it: m:run, expect and `umbra run` all
 -- wait then. One debugger at a time; when it goes away the guest runs on as if it had never been there.
 -- SPDX-License-Identifier: MIT
+local clib    = require "umbra.clib"
 local fault   = require "umbra.fault"
 local host    = require "umbra.host"
 local schema  = require "umbra.schema"
 local session = require "umbra.gdb.session"
 local socket  = require "umbra.socket"
+
+local C = clib.C
 
 local gdb = {}
 local Server = {}
@@ -83,7 +86,8 @@ local function listen_to(self, bytes)
     client.alive = true
   end
   client.session:feed(bytes)
-  if not client.alive or #client.session.reader.rest > MOST_WAITING then drop(self) end
+  local gone = not client.alive or #client.session.reader.rest > MOST_WAITING
+  if gone and self.client then drop(self) end     -- a line of its own may have closed the server
 end
 
 local function serve(self)
@@ -97,7 +101,7 @@ end
 -- Everything that came since the last look.
 local function look(self)
   if self.client then serve(self) end
-  if greet(self) then serve(self) end
+  if self.fd and greet(self) then serve(self) end
 end
 
 -- Whether the machine has to stand still now.
@@ -113,7 +117,7 @@ function Server:serve(seconds)
   if talk and talk.busy then fault.raise "the machine is stopped for its debugger: it runs on when that continues" end
   look(self)
   local deadline = host.seconds() + (seconds or 0)
-  while self:holds() and not self.machine.ended do
+  while self.fd and self:holds() and not self.machine.ended do
     local left = deadline - host.seconds()
     if left <= 0 then return true end
     self.poller:wait(left)
@@ -127,8 +131,9 @@ function Server:after(reason)
   local talk = self.client and self.client.session
   if not talk then return reason end
   local ours = reason == "step" or reason == "hook" and talk.points:has(self.machine.bus.stopped.hook)
-  talk:after(reason)
-  return ours and "time" or reason
+  talk:after()
+  if not ours then return reason end
+  return self.machine.hart.exit.reason == C.UM_EXIT_STOP and "stop" or "time"    -- a stop of the script's may be at the same place
 end
 
 -- The debugger is let go; the machine runs on without one.

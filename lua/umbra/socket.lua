@@ -106,6 +106,7 @@ function Stream:write(bytes)
 end
 
 function Stream:flush()
+  if not self.fd then return false end
   while self.queue ~= "" do
     local sent = tonumber(C.um_host_send(self.fd, self.queue, #self.queue, DONTWAIT + NOSIGNAL))
     if sent < 0 then return (ffi.errno() == EAGAIN or ffi.errno() == EINTR) and #self.queue <= MOST_QUEUED end

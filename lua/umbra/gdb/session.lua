@@ -7,11 +7,14 @@
 local bit    = require "bit"
 local ffi    = require "ffi"
 local bits   = require "umbra.bits"
+local clib   = require "umbra.clib"
 local fault  = require "umbra.fault"
 local packet = require "umbra.gdb.packet"
 local points = require "umbra.gdb.points"
 local schema = require "umbra.schema"
 local target = require "umbra.gdb.target"
+
+local C = clib.C
 
 
 local Session = {}
@@ -76,7 +79,8 @@ end
 
 function Session:stop_text()
   local stop = self.stop
-  local why = stop.why and self.features[stop.why] ~= false and stop.why .. ":" .. (stop.at or "") .. ";" or ""
+  local told = stop.at or self.features[stop.why]                  -- of breakpoints only clients that asked want to hear
+  local why = stop.why and told and stop.why .. ":" .. (stop.at or "") .. ";" or ""
   return ("T%02xthread:%s;%s"):format(stop.signal, self:thread(stop.hart), why)
 end
 
@@ -98,12 +102,13 @@ function Session:resume(state, paces)
   self.state = state
 end
 
--- After the guest ran, for `reason` of Machine:slice: stops it if that is what the debugger waits for.
-function Session:after(reason)
+-- After the guest ran: stops it if that is what the debugger waits for. A step may also end in a hook of somebody else's.
+function Session:after()
   local m = self.machine
   if self.state ~= "running" then return end
   if m.ended and m.ended.reason ~= "reset" then return self:finish(m.ended.code) end
-  local stop = self.points:hit() or reason == "step" and { hart = m.hart.exit.hart }
+  local exit = m.hart.exit
+  local stop = self.points:hit() or exit.reason == C.UM_EXIT_STEP and { hart = exit.hart }
   if not stop then return end
   stop.signal = SIGTRAP
   self:halt(stop)

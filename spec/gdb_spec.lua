@@ -510,6 +510,22 @@ describe("a gdb server", function()
     end
   end)
 
+  it("may be attached to again by a debugger that stays", function()
+    local gdb, m = attached(2)
+    assert.equal("OK", gdb:ask "!")
+    assert.equal("OK", gdb:ask "D;1")
+    assert.equal("W00", gdb:ask "?")
+    assert.equal("l", gdb:ask "qfThreadInfo")
+    for _, packet_of in ipairs { "g", "m80000000,4", "c", "vCont;s:1", "vKill;1", "Z0,80000000,4" } do assert.equal("E16", gdb:ask(packet_of)) end
+    local before = m:counters().instructions
+    assert.is_nil(gdb:answer(0.01))
+    assert.is_true(m:counters().instructions > before)
+    assert.is_truthy(gdb:ask("vAttach;1"):find "^T05thread:[12];$")
+    before = m:counters().instructions
+    assert.is_nil(gdb:answer(0.01))
+    assert.equal(before, m:counters().instructions)
+  end)
+
   it("says what became of the guest", function()
     local gdb, m = attached()
     m.mem:write(0x80000000, "\183\2\16\0\55\83\7\0\27\3\51\51\35\160\98\0")    -- lui t0, 0x100; li t1, 0x73333 by halves; sw t1, 0(t0)

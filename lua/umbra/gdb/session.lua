@@ -288,6 +288,7 @@ function query.Symbol() return OK end
 function query.sThreadInfo() return "l" end
 
 function query.fThreadInfo(self)
+  if self.state == "free" then return "l" end
   local list = {}
   for i = 0, self.machine.harts - 1 do list[i + 1] = self:thread(i) end
   return "m" .. table.concat(list, ",")
@@ -396,8 +397,18 @@ end
 
 -- Bytes --------------------------------------------------------------------------------------------------------------------
 
+-- What a client that has detached, but not hung up, may still ask for.
+local FREE = { "^[?!HqQ]", "^vAttach", "^vMustReplyEmpty" }
+
+local function allowed(self, data)
+  if self.state ~= "free" then return true end
+  for _, pattern in ipairs(FREE) do if data:find(pattern) then return true end end
+  return false
+end
+
 local function answer(self, data)
   local f = on[data:sub(1, 1)]
+  if f and not allowed(self, data) then return self:reply(MALFORMED) end
   local reply = f and f(self, data:sub(2)) or f == nil and ""
   if reply then self:reply(reply) end
 end

@@ -5,6 +5,7 @@
 // only, with release, and read by the other with acquire. Indices run freely, so full and empty differ.
 #include "dev/chardev.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,9 +71,26 @@ void chardev_detach(Chardev *chardev, const Device *device)
   if (chardev->device == device) chardev->device = NULL;
 }
 
+// Bytes that passed, for the log: as they are where they print.
+static void note(const Chardev *chardev, const char *what, const void *bytes, uint32_t size)
+{
+  enum { LINE = 48 };
+  const uint8_t *next = bytes;
+  if (!size || !chardev->device || !device_logs(chardev->device)) return;
+  for (uint32_t done = 0; done < size;) {
+    char text[4 * LINE + 1] = "";
+    for (unsigned used = 0, i = 0; i < LINE && done < size; i++, done++) {
+      bool plain = next[done] >= ' ' && next[done] < 127 && next[done] != '"' && next[done] != '\\';
+      used += (unsigned)snprintf(text + used, sizeof text - used, plain ? "%c" : "\\x%02x", next[done]);
+    }
+    device_log(chardev->device, "%s \"%s\"", what, text);
+  }
+}
+
 uint32_t chardev_put(Chardev *chardev, const void *from, uint32_t size)
 {
   uint32_t fitted = ring_put(&chardev->from_guest, from, size);
+  note(chardev, "sent", from, fitted);
   if (fitted < size) chardev->starved = true;
   if (chardev->control && ring_used(&chardev->from_guest) >= RING_BYTES / 2) control_attention(chardev->control);
   return fitted;
@@ -80,7 +98,9 @@ uint32_t chardev_put(Chardev *chardev, const void *from, uint32_t size)
 
 uint32_t chardev_get(Chardev *chardev, void *to, uint32_t size)
 {
-  return ring_get(&chardev->to_guest, to, size);
+  uint32_t taken = ring_get(&chardev->to_guest, to, size);
+  note(chardev, "received", to, taken);
+  return taken;
 }
 
 uint32_t chardev_available(const Chardev *chardev)

@@ -82,6 +82,7 @@ static void clint_write(void *device, uint64_t offset, uint64_t value, unsigned 
     clint_fire(clint);
   } else if (hart < clint->harts) {
     clint->mtimecmp[hart] = value;
+    DEVICE_LOG(&clint->base, "timer of hart %u set to 0x%llx, it is 0x%llx", (unsigned)hart, (unsigned long long)value, (unsigned long long)clint_mtime(clint));
     update_timer(clint, (uint32_t)hart);
   }
 }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "dev/dev.h"
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,17 @@ void *device_new(const DeviceModel *model, size_t bytes, struct um_fault *why)
   device->model = model;
   device->bytes = model->bytes;
   return device;
+}
+
+void device_log(const Device *device, const char *format, ...)
+{
+  const Region *window = mem_find(device->mem, device->at);
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  log_print(device->mem->log, UM_LOG_DEV, "dev  %s: %s", window && window->device == device ? window->name : device->model->name, text);
 }
 
 static int state_rows(const DeviceModel *model)

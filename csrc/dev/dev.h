@@ -49,4 +49,9 @@ static inline void device_line(Irq *line, bool level)
   if (line) irq_set(line, level);
 }
 
+// A line in the log, if devices are logged: "dev  NAME: ...", by the name of the device's window.
+void device_log(const Device *device, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static inline bool device_logs(const Device *device) { return device->mem && log_wants(device->mem->log, UM_LOG_DEV); }
+#define DEVICE_LOG(device, ...) do { if (device_logs(device)) device_log(device, __VA_ARGS__); } while (0)
+
 void *device_new(const DeviceModel *model, size_t bytes, struct um_fault *why);   // zeroed, model set, not reset

@@ -82,6 +82,7 @@ static void rtc_write(void *device, uint64_t offset, uint64_t value, unsigned si
   case TIME_HIGH:       rtc->offset += (value << 32 | (uint32_t)now) - now; break;
   case ALARM_LOW:
     rtc->alarm = (uint64_t)rtc->alarm_high << 32 | value;
+    DEVICE_LOG(&rtc->base, "alarm at %llu ns, it is %llu", (unsigned long long)rtc->alarm, (unsigned long long)guest_ns(rtc));
     rtc->armed = 1;
     break;
   case ALARM_HIGH:      rtc->alarm_high = (uint32_t)value; break;

@@ -63,6 +63,7 @@ static bool system_call(Htif *htif, uint64_t gpa)
   uint64_t call[CALL_WORDS];
   if (!mem_dma_read(htif->base.mem, gpa, call, sizeof call)) return true;
   if (call[0] == CALL_EXIT) {
+    DEVICE_LOG(&htif->base, "exit %u", (uint32_t)call[1]);
     control_halt(htif->control, UM_HALT_EXIT, (int)(uint32_t)call[1]);
     return true;
   }
@@ -80,6 +81,7 @@ static void act(Htif *htif)
   unsigned device = (unsigned)(word >> 56), command = word >> PAYLOAD_BITS & 0xff;
   if (!word) return;
   if (device == DEVICE_SYSTEM && command == 0) {
+    DEVICE_LOG(&htif->base, "system call 0x%llx", (unsigned long long)payload);
     if (payload & 1) control_halt(htif->control, UM_HALT_EXIT, (int)(uint32_t)(payload >> 1));
     else if (!system_call(htif, payload)) return;
   } else if (device == DEVICE_CONSOLE && command == CONSOLE_PUT) {

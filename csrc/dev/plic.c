@@ -54,12 +54,18 @@ static void update(Plic *plic)
 }
 
 // The gateway: a raised line becomes a request unless the last one is still with a context.
+static void request(Plic *plic, unsigned source)
+{
+  if (bit_of(plic->claimed, source)) return;
+  bit_set(plic->pending, source, true);
+  update(plic);
+}
+
 static void plic_line(void *sink, unsigned source, bool level)
 {
   Plic *plic = sink;
-  if (!level || bit_of(plic->claimed, source)) return;
-  bit_set(plic->pending, source, true);
-  update(plic);
+  DEVICE_LOG(&plic->base, "source %u %s", source, level ? "raised" : "lowered");
+  if (level) request(plic, source);
 }
 
 // A claim is not affected by the threshold (manual, "Interrupt Claim Process").
@@ -67,6 +73,7 @@ static uint32_t claim(Plic *plic, uint32_t context)
 {
   uint32_t source = best_source(plic, context);
   if (!source) return 0;
+  DEVICE_LOG(&plic->base, "source %u claimed by context %u", source, context);
   bit_set(plic->pending, source, false);
   bit_set(plic->claimed, source, true);
   update(plic);
@@ -78,8 +85,9 @@ static void complete(Plic *plic, uint32_t context, uint64_t source)
 {
   if (source == 0 || source > plic->sources || !bit_of(plic->enable[context], (uint32_t)source)) return;
   if (!bit_of(plic->claimed, (uint32_t)source)) return;
+  DEVICE_LOG(&plic->base, "source %u completed by context %u", (unsigned)source, context);
   bit_set(plic->claimed, (uint32_t)source, false);
-  if (plic->lines[source] && plic->lines[source]->level) plic_line(plic, (unsigned)source, true);
+  if (plic->lines[source] && plic->lines[source]->level) request(plic, (unsigned)source);
 }
 
 // Bits of word `word` that stand for sources.

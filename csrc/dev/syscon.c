@@ -20,6 +20,7 @@ static void syscon_write(void *device, uint64_t offset, uint64_t value, unsigned
   Syscon *syscon = device;
   (void)size;
   if (offset != 0) return;
+  DEVICE_LOG(&syscon->base, "written 0x%llx", (unsigned long long)value);
   switch (value & 0xffff) {
   case FINISHER_PASS: control_halt(syscon->control, UM_HALT_OFF, 0); break;
   case FINISHER_FAIL: control_halt(syscon->control, UM_HALT_EXIT, (int)(value >> 16 & 0xffff)); break;

@@ -254,6 +254,11 @@ UM_EXPORT void um_mem_clear(um_mem *mem)
   }
 }
 
+UM_EXPORT void um_mem_log(um_mem *mem, um_log *log)
+{
+  mem->log = log;
+}
+
 UM_EXPORT int um_mem_rows(const um_mem *mem)
 {
   return mem->count;

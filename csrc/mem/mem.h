@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "base/base_ffi.h"
 #include "base/check.h"
+#include "base/log.h"
 #include "mem/mem_ffi.h"
 
 enum { PAGE_BITS = 12, PAGE_BYTES = 1 << PAGE_BITS };
@@ -54,6 +55,7 @@ struct um_mem {
   Region   *ram;              // the largest RAM region: most look-ups end here
   CodeWatch *code_watch;
   void     *code_watcher;
+  Log      *log;              // of what goes on in this machine, or NULL
 };
 
 // The region that answers at gpa, or NULL for a hole.

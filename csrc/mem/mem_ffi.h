@@ -21,6 +21,7 @@ int     um_mem_add_ram(um_mem *mem, uint64_t at, uint64_t size, int rom, const c
 // A window whose accesses a hart's run hands to Lua (UM_EXIT_MMIO) under `number`; other masters find nothing there.
 int     um_mem_add_window(um_mem *mem, uint64_t at, uint64_t size, uint32_t number, const char *name, struct um_fault *why);
 void    um_mem_clear(um_mem *mem);                                                 // all RAM (not ROM) holds zeros, as when it was added
+void    um_mem_log(um_mem *mem, um_log *log);                                      // where its harts and devices log; NULL: nowhere
 int     um_mem_rows(const um_mem *mem);
 int     um_mem_row(const um_mem *mem, int index, struct um_mem_row *row);          // sorted by address; UM_EINVAL past the end
 // Bulk access to RAM and ROM by the host (ROM is writable here). The whole range must be there, else UM_EGUEST and nothing is done.

@@ -19,6 +19,7 @@ usage: umbra run [FILE.lua] [key=value ...] [options]
 Runs a machine file (or one that comes along, by name; without any, riscv-virt).
 Its serial console is this terminal: Ctrl-A x ends the run, Ctrl-A h lists the keys.
 
+  --log WHAT    log=WHAT: exec,int:FILE;mmio:FILE of exec, int, mmu, mmio, dev; a FILE - is standard error
   --timeout S   give up after S seconds (exit code 124)
   --stats       print what was counted to standard error at the end
   --json        with --stats: as JSON
@@ -28,7 +29,7 @@ Its serial console is this terminal: Ctrl-A x ends the run, Ctrl-A h lists the k
   -S            the guest waits until gdb lets it run
 
 Words of other emulators: -m, -kernel, -initrd, -append, -bios, -drive file=F,format=raw[,readonly=on], -smp, -nographic,
--gdb PLACE; --isa=S, +signature=F, +signature-granularity=N.
+-gdb PLACE; -d ITEMS [-D FILE]; --isa=S, +signature=F, +signature-granularity=N.
 ]]
 
 local KEYS_HELP = "\r\nCtrl-A x    end the run\r\nCtrl-A h    this help\r\nCtrl-A Ctrl-A    send Ctrl-A\r\n"
@@ -67,13 +68,17 @@ local WITH_VALUE = {
   ["-smp"]    = function(v) return { harts = v } end,
   ["-drive"]  = drive_of,
   ["--isa"]   = function(v) return { isa = v } end,
+  ["--log"]   = function(v) return { log = v } end,
+  ["-d"]      = function(v) return { items = v } end,
+  ["-D"]      = function(v) return { items_file = v } end,
   ["+signature"] = function(v) return { signature = v } end,
   ["+signature-granularity"] = function(v) return { signature_granularity = v } end,
 }
 -- -nographic asks for what is the case: there are no graphics.
 local FLAGS = { ["-S"] = "wait", ["--stats"] = "stats", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic" }
-local OPTIONS = { "--timeout", "--stats", "--json", "--help", "-h", "-m", "-kernel", "-initrd", "-append", "-bios", "-drive", "-smp", "-nographic", "--isa",
-  "+signature", "+signature-granularity", "-s", "-S", "-gdb" }
+local OPTIONS = { "--timeout", "--stats", "--json", "--help", "-h", "-nographic", "-s", "-S", "-gdb" }
+for name in pairs(WITH_VALUE) do OPTIONS[#OPTIONS + 1] = name end
+table.sort(OPTIONS)
 
 local function parse(args)
   local options, given, i = {}, {}, 1
@@ -128,6 +133,9 @@ local function parse(args)
     i = i + 1
   end
   if options.wait and not options.gdb then misuse "-S goes with gdb=PLACE or -s" end
+  if given.items_file and not given.items then misuse "-D goes with -d ITEMS" end
+  if given.items then set { log = given.items .. ":" .. (given.items_file or "-") } end
+  given.items, given.items_file = nil, nil
   if options.json and not options.stats then misuse "--json goes with --stats" end
   return options, given
 end

@@ -77,6 +77,14 @@ end
 function Base:cancel(timer) return ports[self].bus:cancel(ports[self], timer) end
 
 -- Guest time in seconds, and in ticks of the machine's timebase.
+-- A line in the machine's log, where it logs devices.
+function Base:log(text)
+  if type(text) ~= "string" then fault.raise("log: a line of text, not %s", schema.show(text)) end
+  local port = ports[self]
+  local logs = port.bus.machine.logs
+  if logs then logs:text(port.name, text) end
+end
+
 function Base:now() return self:ticks() / ports[self].bus.hertz end
 function Base:ticks() return ports[self].bus:now() end
 

@@ -19,6 +19,7 @@ local hash    = require "umbra.hash"
 local hook    = require "umbra.hook"
 local host    = require "umbra.host"
 local image   = require "umbra.image"
+local log     = require "umbra.log"
 local mem     = require "umbra.mem"
 local param   = require "umbra.param"
 local schema  = require "umbra.schema"
@@ -50,6 +51,8 @@ local TOP = {
   { "timebase", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks of the guest's clock a second" },
   { "clock", type = "enum", values = { "wall", "virtual" }, default = "wall", help = "guest time: the host's, or counted in instructions" },
   { "rate", type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart; 100000000" },
+  { "log", type = "string", help = "what is logged: exec,int:FILE;mmio:FILE" },
+  { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
   { "seed", type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy; default 0, with a virtual clock 1" },
 }
 
@@ -188,11 +191,16 @@ local function describe(_, options)
     for key in pairs(options.boot or {}) do raw.boot[key] = own[key] end
   end
   raw.boot = raw.boot or {}
-  if raw.boot.symbols == nil then raw.boot.symbols = param.declare "symbols" end       -- every machine has it
+  if raw.boot.symbols == nil then raw.boot.symbols = param.declare "symbols" end       -- what every machine has
+  for _, name in ipairs { "log", "log_limit" } do
+    if raw[name] == nil then raw[name] = param.declare(name) end
+  end
   local checked = schema.check(raw, TOP)
+  if options.log ~= nil then log.parse(checked.log) end                                -- a parameter is the fault of who gave it
   if checked.rate and checked.clock ~= "virtual" then fault.raise("rate = %d needs clock = \"virtual\": a wall clock counts no instructions", checked.rate) end
   local self = setmetatable({
-    raw = raw, name = checked.name, timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
+    raw = raw, name = checked.name, log = checked.log, log_limit = checked.log_limit,
+    timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
   }, Description)
   self.cpu, self.harts = check_cpu(checked.cpu)
   self.ram = schema.check(checked.ram, RAM, "ram")
@@ -431,6 +439,7 @@ local function build(self, description)
   choose_console(self, description)
   open_signature(self, description.boot)
   self:reset()
+  if description.log then self:log(description.log) end
 end
 
 -- Builds a machine from a description.
@@ -488,7 +497,29 @@ function made_once.symbols(self)
   end
   local more = self.description.boot.symbols
   if more then names:add(more) end
+  names.kept = true                                -- C may hold on to it: it closes with the machine
+  self.closers[#self.closers] = function()
+    C.um_hart_symbols(self.hart.ptr, nil)
+    names.kept = false
+    names:close()
+  end
   return names
+end
+
+-- Logs from now on: m:log "int,mmio:FILE", m:log { exec = "FILE", int = false } (umbra.log). Returns { item = file } of what is logged.
+function Machine:log(what)
+  if not self.logs then
+    local logs = log.new(function(text) io.stderr:write("umbra: ", text, "\n") end, self.description.log_limit)
+    self.logs = owned(self, logs, function()
+      C.um_mem_log(self.mem.ptr, nil)
+      logs:close()
+    end)
+    C.um_mem_log(self.mem.ptr, logs.ptr)
+  end
+  if what ~= nil then self.logs:set(what) end
+  local list = self.logs:list()
+  if list.int or list.mmio then C.um_hart_symbols(self.hart.ptr, self.symbols.ptr) end
+  return list
 end
 
 -- The row of the map that is called `name`.
@@ -547,6 +578,7 @@ function Machine:slice(budget, seconds, hold)
   local reason, executed = (self.bus or self.hart):run(budget, seconds)
   self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
+  if self.logs then self.logs:settle() end
   local halt, code = self.control:halted()
   if halt then
     self.ended = { reason = halt, code = code }

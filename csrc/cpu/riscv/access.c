@@ -7,6 +7,7 @@
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/trace.h"
 #include <string.h>
 
 #define ENVCFG_CBIE  (3ull << 4)
@@ -47,9 +48,17 @@ bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int pri
   return true;
 }
 
+// The same for the guest itself, which a log may want to see.
+static bool translate(Hart *hart, uint64_t gva, unsigned size, int access, int priv, MmuResult *result)
+{
+  bool ok = hart_translate(hart, gva, size, access, priv, result);
+  if (trace_wants(hart, UM_LOG_MMU)) trace_walk(hart, gva, access, ok, result);
+  return ok;
+}
+
 bool hart_fetch(Hart *hart, uint64_t gva, MmuResult *result)
 {
-  if (!hart_translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, result)) return false;
+  if (!translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, result)) return false;
   return mem_ram(hart->mem, result->gpa, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
 }
 
@@ -66,7 +75,7 @@ static uint8_t *ram_page(Mem *mem, uint64_t gpa, unsigned *flags)
   return *flags & PAGE_SLOW ? NULL : mem_ram(mem, page, PAGE_BYTES);
 }
 
-static inline bool watches(const Hart *hart) { return unlikely(hart->turns->watch & WATCH_ACCESSES); }
+static inline bool watches(const Hart *hart) { return unlikely(hart->turns->watch & (WATCH_ACCESSES | WATCH_EXEC)); }
 
 // Finds `size` bytes within one page and refills the TLB where it may answer for the whole page: plain RAM that the
 // PMP treats alike, and for writes neither ROM nor code. Pages with code leave it to every store to tell the watcher.
@@ -78,7 +87,7 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
     return true;
   }
   MmuResult result;
-  if (!hart_translate(hart, gva, size, access, hart->data_priv, &result)) return false;
+  if (!translate(hart, gva, size, access, hart->data_priv, &result)) return false;
   unsigned flags;
   uint64_t gpa = place->gpa = result.gpa;
   uint8_t *page = ram_page(hart->mem, gpa, &flags);
@@ -95,7 +104,7 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
   }
   if (flags & PAGE_SLOW || (access == ACCESS_WRITE && (flags & PAGE_CODE || !result.dirty))) return true;
   if (hart->pmp.active && !pmp_uniform(&hart->pmp, gpa)) return true;
-  if (watches(hart) && hook_watches_page(hart->turns->hooks, access, gva, gpa)) return true;
+  if (unlikely(hart->turns->watch & WATCH_ACCESSES) && hook_watches_page(hart->turns->hooks, access, gva, gpa)) return true;
   tlb_fill(tlb, access, gva, (uintptr_t)place->host - gva);
   tlb_note_leaf(tlb, gva, result.page);
   return true;
@@ -113,12 +122,14 @@ static void settle(Hart *hart)
 static bool ask(Hart *hart, Region *region, uint64_t gpa, unsigned size, bool write, uint64_t *value)
 {
   MmioAsk *ask = &hart->mmio;
+  uint64_t given = *value;
   if (ask->state == MMIO_ANSWERED && ask->gpa == gpa && ask->size == size && ask->write == write) {
     ask->state = MMIO_NONE;
     *value = ask->value & (UINT64_MAX >> (64 - 8 * size));
     settle(hart);
     if (write) region->writes++;
     else region->reads++;
+    if (trace_wants(hart, UM_LOG_MMIO)) trace_mmio(hart, region, gpa, size, write, write ? given : *value);
     return true;
   }
   *ask = (MmioAsk){ .gpa = gpa, .value = *value, .window = region->number, .size = (uint8_t)size, .write = write, .state = MMIO_ASKED };
@@ -132,6 +143,7 @@ static bool device_access(Hart *hart, uint64_t gva, uint64_t gpa, unsigned size,
   if (region && region->script && gpa + size - region->at <= region->size) return ask(hart, region, gpa, size, write, value);
   bool ok = write ? mem_store(hart->mem, gpa, size, *value) : mem_load(hart->mem, gpa, size, value);
   if (!ok) return access_fault(hart, write ? ACCESS_WRITE : ACCESS_READ, gva);
+  if (trace_wants(hart, UM_LOG_MMIO)) trace_mmio(hart, region, gpa, size, write, *value);
   settle(hart);
   return true;
 }
@@ -167,6 +179,21 @@ static uint64_t old_value(const Place *part, unsigned size, unsigned first)
   return first < size ? value | host_load(part[1].host, size - first) << 8 * first : value;
 }
 
+// To whom it may concern.
+static void report(Hart *hart, const Watched *access)
+{
+  if (hart->turns->watch & WATCH_EXEC) trace_access(hart->turns, access);
+  if (hart->turns->watch & WATCH_ACCESSES) hook_access(hart, access);
+}
+
+// The TLB that answers in place of the one that never does (trace.c), which misses all that this one would have known.
+static Tlb *sighted(Hart *hart, Tlb *tlb, int access, uint64_t gva, unsigned size)
+{
+  if (likely(tlb != &hart->turns->trace->blind)) return tlb;
+  if (tlb_hit(tlb_entry(hart->data, access, gva), gva, size)) hart->data->misses[access]--;
+  return hart->data;
+}
+
 // `first` bytes lie in part[0] and the rest in part[1]. value: what is stored, or a device gave.
 static Watched watched(uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
 {
@@ -178,17 +205,17 @@ static Watched watched(uint64_t gva, unsigned size, unsigned first, bool write, 
   return access;
 }
 
-// Tells hooks of a load that was done or a store that will be.
+// Tells of a load that was done or a store that will be.
 static void watch(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
 {
   Watched access = watched(gva, size, first, write, part, value);
-  hook_access(hart, &access);
+  report(hart, &access);
 }
 
 // Whether a hook ends the run before a load or store.
 static bool forestalled(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
 {
-  if (!watches(hart)) return false;
+  if (likely(!(hart->turns->watch & WATCH_ACCESSES))) return false;
   Watched access = watched(gva, size, first, write, part, value);
   return hook_forestalls(hart, &access);
 }
@@ -206,8 +233,8 @@ static bool watch_atomic(Hart *hart, uint64_t gva, unsigned size, bool write, co
     .gva = gva, .size = (uint8_t)size, .part = (uint8_t)size, .read = !conditional, .write = write, .value = old, .old = old,
     .gpa = { place->gpa, 0 }, .place = place->host,
   };
-  if (hook_forestalls(hart, &access)) return false;
-  hook_access(hart, &access);
+  if (hart->turns->watch & WATCH_ACCESSES && hook_forestalls(hart, &access)) return false;
+  report(hart, &access);
   return true;
 }
 
@@ -258,6 +285,7 @@ static bool store_misaligned(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, 
 
 bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *value)
 {
+  tlb = sighted(hart, tlb, ACCESS_READ, gva, size);
   tlb->misses[TLB_READ]++;
   if (unlikely(gva & (size - 1))) return load_misaligned(hart, tlb, gva, size, value);
   Place place;
@@ -273,6 +301,7 @@ bool hart_load(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t *valu
 
 bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t value)
 {
+  tlb = sighted(hart, tlb, ACCESS_WRITE, gva, size);
   tlb->misses[TLB_WRITE]++;
   if (unlikely(gva & (size - 1))) return store_misaligned(hart, tlb, gva, size, value);
   Place place;
@@ -291,6 +320,7 @@ bool hart_store(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, uint64_t valu
 void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
 {
   int access = write ? ACCESS_WRITE : ACCESS_READ;
+  tlb = sighted(hart, tlb, access, gva, size);
   tlb->misses[access]++;
   if (gva & (size - 1)) {
     hart_raise(hart, write ? CAUSE_STORE_MISALIGNED : CAUSE_LOAD_MISALIGNED, gva);
@@ -339,7 +369,7 @@ bool hart_cbo(Hart *hart, Tlb *tlb, uint64_t gva, unsigned operation)
   uint64_t block = gva & ~(uint64_t)(BLOCK_BYTES - 1);
   if (tlb_hit(tlb_entry(tlb, TLB_READ, block), block, 1)) return true;
   MmuResult result;
-  bool found = hart_translate(hart, block, BLOCK_BYTES, ACCESS_READ, hart->data_priv, &result);
+  bool found = translate(hart, block, BLOCK_BYTES, ACCESS_READ, hart->data_priv, &result);
   if (!found && result.fault == UM_MMU_PAGE_FAULT) return page_fault(hart, ACCESS_WRITE, gva);
   return (found && mem_find(hart->mem, result.gpa)) || access_fault(hart, ACCESS_WRITE, gva);
 }

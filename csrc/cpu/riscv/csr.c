@@ -11,6 +11,7 @@
 //  - No triggers: tselect and tdata1 are read-only zero.
 #include "base/fp.h"
 #include "cpu/riscv/hart.h"
+#include "cpu/riscv/trace.h"
 #include <stddef.h>
 
 enum { CSR_MCYCLE = 0xb00, CSR_MINSTRET = 0xb02, CSR_MIP = 0x344, CSR_PMPCFG0 = 0x3a0, CSR_PMPADDR0 = 0x3b0 };
@@ -180,6 +181,7 @@ uint64_t hart_mip(Hart *hart)
 void hart_line(void *sink, unsigned bit, bool level)
 {
   Hart *hart = sink;
+  if (trace_wants(hart, UM_LOG_DEV)) trace_note(hart, UM_LOG_DEV, "line %u (%s) %s", bit, um_riscv_trap_name(bit, true), level ? "raised" : "lowered");
   if (level) atomic_fetch_or(&hart->mip_lines, BIT(bit));
   else atomic_fetch_and(&hart->mip_lines, ~BIT(bit));
   if (level) leave_if_pending(hart);
@@ -274,6 +276,7 @@ static void write_stimecmp(Hart *hart, unsigned number, uint64_t value)
 {
   (void)number;
   hart->stimecmp = value;
+  if (trace_wants(hart, UM_LOG_DEV)) trace_note(hart, UM_LOG_DEV, "stimecmp 0x%llx", (unsigned long long)value);
   stimer_update(hart);
   hart->leave = true;
 }

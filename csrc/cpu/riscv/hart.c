@@ -4,6 +4,7 @@
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
+#include "cpu/riscv/trace.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static Hart *make(Mem *mem, Clock *clock, Control *control, Turns *turns, const 
   hart->turns = turns ? turns : calloc(1, sizeof *turns);
   hart->blocks = turns ? turns->hart[0]->blocks : blocks_new();
   bool ok = make_tlbs(hart, options->tlb_entries);
+  if (hart->turns && !turns) ok = trace_init(hart->turns) && ok;
   if (hart->turns) hart->turns->hart[hart->turns->count++] = hart;
   if (!hart->blocks || !hart->turns || !ok) {
     fault_set(why, UM_ENOMEM, "no memory for a hart's caches");
@@ -88,6 +90,7 @@ UM_EXPORT void um_hart_free(um_hart *hart)
   } else {
     if (hart->mem->code_watcher == hart) hart->mem->code_watch = NULL;
     blocks_free(hart->blocks, hart->mem);
+    if (turns) trace_fini(turns);
     if (turns) hooks_free(turns->hooks);
     free(turns);
   }

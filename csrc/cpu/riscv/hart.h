@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/control.h"
 #include "base/fault.h"
+#include "image/image.h"
 #include "ir/ir_ffi.h"
 #include "irq/irq.h"
 #include "mem/mem.h"
@@ -24,9 +25,10 @@ typedef struct um_hart Hart;
 typedef struct Dinsn Dinsn;
 typedef struct Blocks Blocks;
 typedef struct Hooks Hooks;
+typedef struct Trace Trace;
 
 enum { HARTS_MOST = 8 };
-enum { WATCH_ACCESSES = 1, WATCH_TRAPS = 2 };
+enum { WATCH_ACCESSES = 1, WATCH_TRAPS = 2, WATCH_EXEC = 4 };
 enum { STOPPED_AT = 1, STOPPED_HOOK = 2 };     // um_hart_stop_at, um_hook_attach
 
 // Harts that run by turns; they share decoded blocks. The first one owns it.
@@ -37,6 +39,7 @@ typedef struct Turns {
   uint64_t from;                   // what the hart had retired when its turn began
   uint8_t  watch;                  // WATCH_*: what slow paths have to look for
   Hooks   *hooks;                  // NULL: there were never any
+  Trace   *trace;
 } Turns;
 
 // An access to a window that Lua serves: the instruction is left undone, asked about, and done again with the answer.

@@ -115,7 +115,7 @@ static Hooks *hooks_of(Turns *turns)
 static void update(Turns *turns)
 {
   Hooks *hooks = turns->hooks;
-  turns->watch = (hooks->list[ACCESSES] ? WATCH_ACCESSES : 0) | (hooks->list[TRAPS] ? WATCH_TRAPS : 0);
+  turns->watch = (turns->watch & WATCH_EXEC) | (hooks->list[ACCESSES] ? WATCH_ACCESSES : 0) | (hooks->list[TRAPS] ? WATCH_TRAPS : 0);
   cover(hooks);
 }
 

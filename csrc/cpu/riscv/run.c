@@ -10,6 +10,7 @@
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
+#include "cpu/riscv/trace.h"
 
 enum { SLICE = 8192 };       // instructions: some 10 microseconds
 
@@ -43,7 +44,8 @@ static bool trip(Hart *hart, bool exact)
     if (!exact) return false;
     first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
   }
-  if (first) tier0_run(hart, first);
+  if (first && unlikely(hart->turns->watch & WATCH_EXEC)) trace_run(hart, first);
+  else if (first) tier0_run(hart, first, hart->data);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
   if (hart->watched.size) hook_settle(hart);
   if (hart->mmio.state == MMIO_ASKED) return false;
@@ -178,8 +180,9 @@ static uint32_t step(Turns *turns, Budget *budget)
     turns->last = turns->turn;
     uint64_t slice = turns->left < budget->left ? turns->left : budget->left, before = hart->retired;
     stepped = hart->pace & UM_PACE_STEP;
-    if (stepped) slice = 1;
-    uint64_t used = run_slice(hart, slice, clock->virtual_rate || stepped || slice == budget->left, &ended);
+    bool single = stepped || turns->watch & WATCH_EXEC;
+    if (single) slice = 1;
+    uint64_t used = run_slice(hart, slice, clock->virtual_rate || single || slice == budget->left, &ended);
     turns->left -= used;
     spend(budget, hart->retired - before, used);
     stepped = stepped && !hart->again;
@@ -240,6 +243,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   uint64_t start = retired(turns), now = clock_host_ns();
   for (unsigned i = 0; i < turns->count; i++)
     if (turns->hart[i]->pc != turns->hart[i]->skip_stop) turns->hart[i]->skip_stop = 1;
+  trace_begin(turns);
   *exit = (struct um_exit){ .reason = run_turns(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
   Hart *hart = turns->hart[turns->last];
   hart->stopped = 0;
@@ -250,6 +254,8 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
     exit->write = hart->mmio.write;
     exit->window = hart->mmio.window;
   }
+  Log *log = hart->mem->log;
+  if (log && log->on && exit->reason != UM_EXIT_MMIO && exit->reason != UM_EXIT_HOOK) um_log_flush(log);
   exit->hart = turns->last;
   exit->pc = hart->pc;
   exit->executed = retired(turns) - start;

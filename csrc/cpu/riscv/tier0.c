@@ -403,21 +403,21 @@ Handler *tier0_fused(uint64_t key)
   return NULL;
 }
 
-void tier0_run(Hart *h, const Dinsn *first)
+void tier0_run(Hart *h, const Dinsn *first, Tlb *data)
 {
   int64_t budget = h->budget + block_head(first)->packed;
 #ifdef UMBRA_DEBUG
   h->next_ip = first;
   h->next_pc = h->pc;
   h->next_budget = budget;
-  h->next_tlb = h->data;
+  h->next_tlb = data;
   while (h->next_ip) {
     const Dinsn *ip = h->next_ip;
     h->next_ip = NULL;
     ip->fn(ip, h, h->next_pc, h->next_budget, h->next_tlb);
   }
 #else
-  first->fn(first, h, h->pc, budget, h->data);
+  first->fn(first, h, h->pc, budget, data);
 #endif
   h->ip = NULL;
 }

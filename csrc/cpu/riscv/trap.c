@@ -5,6 +5,8 @@
 #include "base/fp.h"
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/trace.h"
+#include <stdio.h>
 #include <string.h>
 
 #define INTERRUPT (1ull << 63)
@@ -25,7 +27,8 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
 {
   unsigned code = cause & 31;
   bool interrupt = cause & INTERRUPT;
-  uint64_t status = hart->mstatus, vector;
+  uint64_t status = hart->mstatus, vector, from = hart->pc;
+  uint8_t priv = hart->priv;
   if (unlikely(hart->turns->watch & WATCH_TRAPS)) hook_trap(hart, cause, value);
   if (interrupt) {
     hart->interrupts[code]++;
@@ -57,6 +60,7 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
   }
   hart->mstatus = status;
   hart->pc = (vector & ~3ull) + (interrupt && vector & 1 ? 4 * code : 0);
+  if (trace_wants(hart, UM_LOG_INT)) trace_trap(hart, cause, value, from, priv);
   hart_update_context(hart);
 }
 
@@ -169,6 +173,7 @@ void hart_set_satp(Hart *hart, uint64_t satp)
   }
   space->used_at = ++hart->space_clock;
   hart->space = space;
+  if (trace_wants(hart, UM_LOG_MMU)) trace_note(hart, UM_LOG_MMU, "satp 0x%llx", (unsigned long long)satp);
   hart->satp = satp;
   hart->paging = mode ? (uint8_t)(mode - 5) : 0;       // modes 8, 9, 10: 3, 4, 5 levels
   hart->mmu.root = (satp & ((1ull << 44) - 1)) << 12;
@@ -176,10 +181,19 @@ void hart_set_satp(Hart *hart, uint64_t satp)
   hart_update_context(hart);
 }
 
+static void note_fence(Hart *hart, bool has_va, uint64_t va, bool has_asid, uint64_t asid)
+{
+  char page[40] = "all", space[40] = "";
+  if (has_va) snprintf(page, sizeof page, "0x%016llx", (unsigned long long)va);
+  if (has_asid) snprintf(space, sizeof space, " asid %llu", (unsigned long long)(asid & 0xffff));
+  trace_note(hart, UM_LOG_MMU, "fence %s%s", page, space);
+}
+
 bool hart_sfence(Hart *hart, bool has_va, uint64_t va, bool has_asid, uint64_t asid)
 {
   if (!hart_has(hart, EXT_S) || hart->priv < PRIV_S) return illegal(hart);
   if (hart->priv == PRIV_S && hart->mstatus & MSTATUS_TVM) return illegal(hart);
+  if (trace_wants(hart, UM_LOG_MMU)) note_fence(hart, has_va, va, has_asid, asid);
   for (AddressSpace *s = hart->spaces; s < hart->spaces + ADDRESS_SPACES; s++) {
     // A bare space has no page table to fence. An ASID spares the others', and global pages, as the manual allows.
     if (!s->valid || !s->satp || (has_asid && ((s->satp >> 44) ^ asid) & 0xffff)) continue;

@@ -100,6 +100,8 @@ static void blk_serve(Virtio *virtio, unsigned queue)
     header = (Header){ le32toh(header.type), 0, le64toh(header.sector) };
     uint32_t written;
     uint8_t status = serve_request(blk, &chain, &header, &written);
+    DEVICE_LOG(&virtio->base, "request %u sector %llu: read %llu bytes, wrote %u, status %u", header.type, (unsigned long long)header.sector,
+               (unsigned long long)chain.readable_bytes, written, status);
     chain_write(virtio, &chain, chain.writable_bytes - 1, &status, 1);
     // Used bytes count from the first on: with a gap before the status byte only what comes before the gap.
     queue_done(virtio, queue, &chain, written + 1 == chain.writable_bytes ? written + 1 : written);

@@ -35,6 +35,7 @@ void virtio_reset(Virtio *virtio)
 
 void virtio_interrupt(Virtio *virtio, uint32_t bits)
 {
+  DEVICE_LOG(&virtio->base, "interrupt 0x%x", bits);
   virtio->interrupts |= bits;
   device_line(virtio->line, virtio->interrupts != 0);
 }
@@ -42,6 +43,7 @@ void virtio_interrupt(Virtio *virtio, uint32_t bits)
 void virtio_break(Virtio *virtio, const char *why)
 {
   if (virtio->status & VIRTIO_NEEDS_RESET) return;
+  DEVICE_LOG(&virtio->base, "needs a reset: %s", why);
   virtio->broken = why;
   virtio->status |= VIRTIO_NEEDS_RESET;
   virtio->generation++;
@@ -59,6 +61,7 @@ void virtio_serve(Virtio *virtio, unsigned queue)
 static void write_status(Virtio *virtio, uint32_t value)
 {
   if (value == 0) {
+    DEVICE_LOG(&virtio->base, "reset by its driver");
     um_dev_reset(&virtio->base);
     return;
   }
@@ -69,6 +72,7 @@ static void write_status(Virtio *virtio, uint32_t value)
   if (!(old & VIRTIO_FEATURES_OK) && !acceptable) value &= ~(uint32_t)VIRTIO_FEATURES_OK;
   if (!(value & VIRTIO_FEATURES_OK)) value &= ~(uint32_t)VIRTIO_DRIVER_OK;
   virtio->status = value & 0xff;
+  DEVICE_LOG(&virtio->base, "status 0x%x", virtio->status);
   if (!(value & VIRTIO_DRIVER_OK) || old & VIRTIO_DRIVER_OK) return;
   if (value & VIRTIO_NEEDS_RESET) virtio_interrupt(virtio, INTERRUPT_CONFIG);
   for (unsigned queue = 0; queue < virtio->kind->queues; queue++) virtio_serve(virtio, queue);
@@ -141,6 +145,7 @@ static void write_register(Virtio *virtio, uint64_t offset, uint32_t value)
     break;
   case QUEUE_SEL: virtio->queue_select = value; break;
   case QUEUE_NOTIFY:
+    DEVICE_LOG(&virtio->base, "queue %u notified", value);
     if (value < virtio->kind->queues) virtio_serve(virtio, value);
     break;
   case INTERRUPT_ACK:

@@ -166,6 +166,7 @@ void queue_done(Virtio *virtio, unsigned index, const Chain *chain, uint32_t wri
     virtio_break(virtio, "a ring is no longer in RAM");
     return;
   }
+  DEVICE_LOG(&virtio->base, "queue %u: chain %u done, %u bytes written", index, chain->head, written);
   queue->next_available++;
   queue->next_used++;
   queue->progress = 0;

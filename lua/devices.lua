@@ -171,12 +171,20 @@ function devices.describe(name, model, options)
   return setmetatable({ name = name, model = model, options = param.resolve(options, model.options), place = place() }, Description)
 end
 
+local constructors, names = {}, {}                -- by name; name by constructor
+
 local function constructor(name)
+  if constructors[name] then return constructors[name] end
   local model = models[name]
-  return function(options)
+  local function new(options)
     return devices.describe(name, model, schema.check(options, model.options, "dev." .. name))
   end
+  constructors[name], names[new] = new, name
+  return new
 end
+
+-- The name of the model that dev.MODEL, the function, makes; nil for anything else.
+function devices.name_of(value) return value ~= nil and names[value] or nil end
 
 -- Whether `value` came from dev.MODEL {...}.
 function devices.is_description(value) return getmetatable(value) == Description end

@@ -14,14 +14,14 @@ local clock = {}
 local Clock = { noun = "clock" }
 Clock.__index = Clock
 
-local OPTIONS = {
+clock.OPTIONS = {
   { "hertz", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks a second" },
   { "rate", type = "integer", min = 1, max = 10^12, help = "makes it virtual: instructions a second of guest time" },
 }
 
 -- clock.new { hertz = 10000000 }: starts at 0 and follows the host's monotonic clock; with rate = 100000000 it counts instructions.
 function clock.new(options)
-  options = schema.check(options, OPTIONS, "clock")
+  options = schema.check(options, clock.OPTIONS, "clock")
   local ptr = options.rate and C.um_clock_new_virtual(options.hertz, options.rate) or C.um_clock_new(options.hertz)
   if ptr == nil then fault.raise "clock: the host has no memory for it" end
   return handle.new(Clock, ptr, C.um_clock_free)
@@ -39,6 +39,13 @@ function Clock:reset() C.um_clock_reset(self.ptr) end
 
 -- A wall clock stands still from now on (on == false: it goes on where it stood).
 function Clock:hold(on) C.um_clock_hold(self.ptr, on ~= false) end
+
+-- One line for people.
+function Clock:describe()
+  local ticks, hertz = self:now(), self:hertz()
+  local kind = self:is_virtual() and ("virtual: %s instructions so far"):format(tostring(self:instructions())) or "wall: the host's time"
+  return ("clock: %s ticks of %d a second (%.6f s); %s"):format(tostring(ticks), hertz, tonumber(ticks) / hertz, kind)
+end
 
 Clock.close = handle.close
 

@@ -14,7 +14,7 @@ local schema = require "umbra.schema"
 local C = clib.C
 
 local console = {}
-local Console = {}
+local Console = { noun = "console" }
 Console.__index = Console
 
 local CHUNK = 4096
@@ -61,6 +61,11 @@ function Console:drain()
     local bytes = ffi.string(buffer, count)
     if self.sink then self.sink(bytes) else keep(self, bytes) end
   end
+end
+
+-- One line for people.
+function Console:describe()
+  return ("console %s: %d bytes printed, the last %d kept; %d bytes sent and not yet taken"):format(self.name, self.start + self.kept, self.kept, #self.pending)
 end
 
 -- Gives the device as much of the pending input as it takes.

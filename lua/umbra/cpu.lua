@@ -466,6 +466,35 @@ function cpu.sum_counters(list)
   return sum
 end
 
+local ABI_NAMES = {}
+for name, number in pairs(ABI) do                 -- each number has one name that is no x and no fp
+  if not name:find "^x%d" and name ~= "fp" then ABI_NAMES[number] = name end
+end
+
+-- Registers and what it is, for people.
+function Hart:describe()
+  local id = self:csr "mhartid"
+  local lines = { ("hart %s: %s, mmu %s; %s mode, pc %s, %.0f instructions"):format(tostring(id), self.isa, self.mmu, self:privilege(), bits.hex(self:pc()),
+    self:counters().instructions) }
+  for row = 0, 7 do
+    local cells = {}
+    for column = 0, 3 do
+      local number = row + 8 * column
+      cells[column + 1] = ("%-4s %18s"):format(ABI_NAMES[number], bits.hex(self:reg(number)))
+    end
+    lines[#lines + 1] = "  " .. table.concat(cells, "   ")
+  end
+  for _, names in ipairs { "mstatus mie mip mtvec mepc mcause mtval", "sstatus sie sip stvec sepc scause stval satp" } do
+    local cells = {}
+    for name in names:gmatch "%S+" do
+      local ok, value = pcall(self.csr, self, name)
+      if ok then cells[#cells + 1] = name .. " " .. bits.hex(value) end
+    end
+    if cells[1] then lines[#lines + 1] = "  " .. table.concat(cells, "  ") end
+  end
+  return table.concat(lines, "\n")
+end
+
 -- "addi a0,a0,1" for the instruction in `word` at `pc` (default 0), and its length in bytes; nil when it is none.
 function Hart:disassemble(word, pc)
   address.count(word, "word", 0, HIGH - 1)

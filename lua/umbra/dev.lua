@@ -24,6 +24,29 @@ local why = ffi.new "struct um_fault"
 local buffer_t = ffi.typeof "uint8_t[?]"
 local alive = {}                                  -- luacheck: ignore 241 (devices not closed, with all they refer to)
 
+-- The declared state of a um_dev: { name, size, count, bytes } a row.
+function dev.state_of(ptr)
+  local rows, row = {}, ffi.new "struct um_dev_state"
+  while C.um_dev_state(ptr, #rows, row, why) == 0 do
+    local size = row.size * row.count
+    local to = buffer_t(size)
+    fault.check(C.um_dev_state_read(ptr, #rows, to, size, why), why)
+    rows[#rows + 1] = { name = ffi.string(row.name), size = row.size, count = row.count, bytes = ffi.string(to, size) }
+  end
+  return rows
+end
+
+-- Rows of declared state as text.
+function dev.describe(rows)
+  local lines = { "state" }
+  for _, row in ipairs(rows) do
+    local value = row.count == 1 and "0x" .. row.bytes:reverse():gsub(".", function(c) return ("%02x"):format(c:byte()) end) or row.bytes:find "[^%z]" and "set"
+      or "zeros"
+    lines[#lines + 1] = ("  %-14s %4d of %d bytes  %s"):format(row.name, row.count, row.size, value)
+  end
+  return table.concat(lines, "\n")
+end
+
 -- Character devices -----------------------------------------------------------------------------------
 
 local Chardev = { noun = "chardev" }
@@ -87,15 +110,11 @@ local function methods()
   end
 
   -- The declared state: { name, size, count, bytes } a row, in the device's order.
-  function class:state()
-    local rows, row = {}, ffi.new "struct um_dev_state"
-    while C.um_dev_state(self.ptr, #rows, row, why) == 0 do
-      local size = row.size * row.count
-      local to = buffer_t(size)
-      fault.check(C.um_dev_state_read(self.ptr, #rows, to, size, why), why)
-      rows[#rows + 1] = { name = ffi.string(row.name), size = row.size, count = row.count, bytes = ffi.string(to, size) }
-    end
-    return rows
+  function class:state() return dev.state_of(self.ptr) end
+
+  -- What it is, its window and its state, for people.
+  function class:describe()
+    return ("%s: a window of %.0f bytes\n%s"):format(self:model(), self:bytes(), dev.describe(self:state()))
   end
 
   function class:close()

@@ -424,6 +424,9 @@ end
 -- Whether `value` is a class.
 function device.is_class(value) return details[value] ~= nil end
 
+-- Whether `value` is a device of a machine, as its functions know it.
+function device.is_object(value) return ports[value] ~= nil end
+
 -- device.load "ticker.lua": the class that a Lua file returns; the path is seen from the file that says so.
 function device.load(path)
   local caller = debug.getinfo(2, "S").source

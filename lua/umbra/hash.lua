@@ -6,6 +6,7 @@
 local ffi    = require "ffi"
 local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
+local dev    = require "umbra.dev"
 local device = require "umbra.device"
 local fault  = require "umbra.fault"
 
@@ -60,25 +61,13 @@ local function feed_rows(h, owner, rows)
   end
 end
 
--- The declared state of a device in C, as those in Lua and harts give theirs.
-local function device_rows(ptr, why)
-  local rows, row = {}, ffi.new "struct um_dev_state"
-  while C.um_dev_state(ptr, #rows, row, why) >= 0 do
-    local size, index = row.size * row.count, #rows
-    local to = ffi.new("uint8_t[?]", size)
-    fault.check(C.um_dev_state_read(ptr, index, to, size, why), why)
-    rows[index + 1] = { name = ffi.string(row.name), bytes = ffi.string(to, size) }
-  end
-  return rows
-end
-
 -- 16 hexadecimal digits of machine `m`.
 function hash.of(m)
   local h = new()
   feed_memory(h, m)
   for i = 0, m.harts - 1 do feed_rows(h, "hart" .. i, m.cpu[i]:state()) end
   for _, row in ipairs(m.rows) do
-    if row.ptr then feed_rows(h, row.name, device_rows(row.ptr, m.why)) end
+    if row.ptr then feed_rows(h, row.name, dev.state_of(row.ptr)) end
     if row.port then feed_rows(h, row.name, device.state(row.port.object)) end
   end
   h.text("clock %s", bits.hex(m.clock:instructions()))

@@ -24,7 +24,7 @@ local schema    = require "umbra.schema"
 local C = clib.C
 
 local hook = {}
-local Hook = {}
+local Hook = { noun = "hook" }
 Hook.__index = Hook
 
 local ALL = 0xffffffffffffffffULL
@@ -33,7 +33,7 @@ local ALL = 0xffffffffffffffffULL
 local Hit = {}
 Hit.__index = Hit
 
-local OPTIONS = {
+hook.OPTIONS = {
   { "pc", help = "an instruction, before it is executed: address, symbol or { from, to }" },
   { "read", help = "loads from an address or { from, to }, once they are done" },
   { "write", help = "stores to it, once they are done" },
@@ -153,7 +153,7 @@ end
 
 -- For machine.lua: m:hook(options).
 function hook.new(m, options)
-  options = schema.check(options, OPTIONS, "hook")
+  options = schema.check(options, hook.OPTIONS, "hook")
   local self = setmetatable({ machine = m, kind = kind_of(options), when = options.when, call = options.call, stop = options.stop, hits = 0, spent = 0 }, Hook)
   for _, key in ipairs { "physical", "before" } do
     if options[key] and not (self.kind == "read" or self.kind == "write" or self.kind == "access") then

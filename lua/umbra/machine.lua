@@ -12,6 +12,7 @@ local clock   = require "umbra.clock"
 local console = require "umbra.console"
 local control = require "umbra.control"
 local cpu     = require "umbra.cpu"
+local dev     = require "umbra.dev"
 local luadev  = require "umbra.device"
 local devices = require "devices"
 local fault   = require "umbra.fault"
@@ -25,6 +26,7 @@ local param   = require "umbra.param"
 local schema  = require "umbra.schema"
 local symbols = require "umbra.symbols"
 local tree    = require "umbra.tree"
+local units   = require "umbra.units"
 
 local C = clib.C
 
@@ -271,6 +273,7 @@ end
 -- Machines -----------------------------------------------------------------------------------------------------------------
 
 local Machine = {}
+Machine.noun = "machine"                          -- for umbra.help
 local made_once = {}                              -- what a machine makes when it is first asked for: name -> function
 
 function Machine.__index(self, key)
@@ -442,6 +445,23 @@ local function build(self, description)
   if description.log then self:log(description.log) end
 end
 
+local RUN = {
+  { "instructions", type = "integer", min = 1, help = "stop after so many" },
+  { "until_text", type = "string", help = "stop when the console shows this" },
+  { "until_pc", type = "any", help = "stop before the instruction at this address or symbol" },
+  { "timeout", type = "number", min = 0, help = "seconds of host time" },
+  { "is_pattern", type = "boolean", default = false, help = "until_text is a Lua pattern" },
+  { "console", type = "table", help = "whose text until_text means; default: the machine's" },
+}
+
+local RESET = { { "memory", type = "boolean", default = false, help = "RAM holds zeros again" } }
+
+-- What is checked by which rows, for help: { title, rows } each.
+machine.OPTIONS = {
+  { "machine {...}", TOP }, { "cpu = {...}", with_harts(cpu.OPTIONS) }, { "ram = {...}", RAM }, { "boot = {...}", BOOT }, { "map = { {...} }", ROW },
+  { "m:run {...}", RUN }, { "m:reset {...}", RESET },
+}
+
 -- Builds a machine from a description.
 function machine.build(description)
   if getmetatable(description) ~= Description then fault.raise("machine.build takes what machine {...} returns, not %s", schema.show(description)) end
@@ -462,8 +482,6 @@ function machine.load(name, given)
   if type(name) ~= "string" then fault.raise("machine.load takes the path of a machine file, not %s", schema.show(name)) end
   return machine.build((machine.describe(name, given)))
 end
-
-local RESET = { { "memory", type = "boolean", default = false, help = "RAM holds zeros again" } }
 
 -- As a reset button does: harts, devices and time start anew, files are loaded anew; the rest of memory keeps what it holds.
 -- reset { memory = true }: it holds zeros, as in a new machine.
@@ -594,15 +612,6 @@ function Machine:gdb(options)
   return owned(self, server, function() server:close() end)
 end
 
-local RUN = {
-  { "instructions", type = "integer", min = 1, help = "stop after so many" },
-  { "until_text", type = "string", help = "stop when the console shows this" },
-  { "until_pc", type = "any", help = "stop before the instruction at this address or symbol" },
-  { "timeout", type = "number", min = 0, help = "seconds of host time" },
-  { "is_pattern", type = "boolean", default = false, help = "until_text is a Lua pattern" },
-  { "console", type = "table", help = "whose text until_text means; default: the machine's" },
-}
-
 -- Whether the consoles may be looked at now. With a virtual clock what the host does must not depend on how long it took: only every
 -- LOOK instructions, and where the guest sleeps until somebody types.
 local function may_look(self)
@@ -718,9 +727,26 @@ function Machine:close()
   setmetatable(self, Closed)
 end
 
--- The map as text, one row a line.
-function Machine:describe()
+-- What a device's row says, and for a device in C its state.
+local function describe_row(self, row)
+  if row.port then return row.port.object:describe() end
+  local lines = { ("%s: %s%s"):format(row.name, row.device.name, row.at and ", " .. range(row.at, row.bytes) or "") }
+  for _, option in ipairs(row.model.options) do
+    local name = option[1] or option.name
+    if row.options[name] ~= nil then lines[#lines + 1] = ("  %s = %s (%s: %s)"):format(name, schema.show(row.options[name]), option.type, option.help or "") end
+  end
+  local seen = self:counters().mmio.devices[row.name]
+  if seen then lines[#lines + 1] = ("%d reads, %d writes"):format(seen.reads, seen.writes) end
+  if row.ptr then lines[#lines + 1] = dev.describe(dev.state_of(row.ptr)) end
+  return table.concat(lines, "\n")
+end
+
+-- What it is and its memory map as text, one row a line; or, of a device by its name, window, options, state and accesses.
+function Machine:describe(name)
+  if name ~= nil then return describe_row(self, row_of(self, name)) end
   local row, lines = ffi.new "struct um_mem_row", {}
+  lines[1] = ("machine %s: %d hart%s (%s), %s of RAM; %s"):format(self.name, self.harts, self.harts > 1 and "s" or "", self.hart.isa,
+    units.format(self.ram.size), self.clock:describe())
   for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
     fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
     lines[#lines + 1] = ("0x%012x  0x%012x  %s"):format(row.at, row.at + row.size - 1, ffi.string(row.name))

@@ -19,7 +19,7 @@ local schema = {}
 local function show(value)
   if type(value) == "string" then return '"' .. (value:gsub("[%c\"\\]", function(c) return ("\\%d"):format(c:byte()) end)) .. '"' end
   if type(value) == "number" then
-    if value % 1 == 0 and math.abs(value) < 2^53 then return ("%.0f"):format(value) end
+    if value % 1 == 0 and math.abs(value) <= 2^53 then return ("%.0f"):format(value) end
     return ("%.14g"):format(value)
   end
   if type(value) == "boolean" or value == nil then return tostring(value) end
@@ -148,6 +148,7 @@ local function is_power_of_two(n)
   return n == 1
 end
 
+-- "16 to 65536", "at least 1", "at most 9" of a row with `min` or `max`; format shows a number.
 local function range_text(row, format)
   if row.min and row.max then return (row.min == row.max) and format(row.min) or ("%s to %s"):format(format(row.min), format(row.max)) end
   if row.min then return "at least " .. format(row.min) end
@@ -211,6 +212,15 @@ function schema.check(options, declared, where, raise)
     end
   end
   return result
+end
+
+-- What a row's values are limited to, as text for people; nil: nothing.
+function schema.range(row)
+  local parts = {}
+  if row.min or row.max then parts[1] = range_text(row, row.type == "size" and units.format or row.type == "address" and bits.hex or show) end
+  if row.power_of_two then parts[#parts + 1] = "a power of two" end
+  if row.multiple_of then parts[#parts + 1] = "a multiple of " .. show(row.multiple_of) end
+  return parts[1] and table.concat(parts, ", ") or nil
 end
 
 return schema

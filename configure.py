@@ -184,7 +184,7 @@ def lint(ninja, made):
         tidy = "clang-tidy --quiet %s -- $common $luajit_cflags 2>/dev/null" % path if by_hand else "true"
         stamps.append("build/lint/%s.stamp" % path)
         ninja.edge(stamps[-1:], "lint_c", [path], [".clang-tidy"], made, tidy=tidy)
-    lua = find("[!b]*/*.lua", "bench/*.lua", "lua/*/*.lua", "lua/*/*/*.lua", "spec/*/*.lua")
+    lua = find("[!b]*/*.lua", "bench/*.lua", "bench/*/*.lua", "lua/*/*.lua", "lua/*/*/*.lua", "spec/*/*.lua")
     ninja.edge(stamps[:1], "lint_lua", lua, [".luacheckrc"])
     ninja.edge(["lint"], "phony", stamps)
 
@@ -201,7 +201,7 @@ def edges(options):
     lint(ninja, made)
 
     # New and removed files show in the time stamp of their folder.
-    folders = find("csrc/*/", "csrc/*/*/", "lua/*/", "lua/*/*/", "spec/*/", "machines/", "bench/", "examples/")
+    folders = find("csrc/*/", "csrc/*/*/", "lua/*/", "lua/*/*/", "spec/*/", "machines/", "bench/", "bench/*/", "examples/")
     folders = [".", "csrc", "lua", "spec"] + [path.rstrip("/") for path in folders]
     ninja.edge(["build.ninja"], "configure", [], ["configure.py", "build.ninja.in"] + folders)
     return ninja.lines

@@ -1,8 +1,22 @@
--- What the benchmarks rest on: their statistics, and kernels that compute on a guest what they compute on the host.
+-- bench: statistics on samples whose truth is known, cases of every kind, the command and its reports.
 -- SPDX-License-Identifier: MIT
-local build   = require "bench.build"
+local cjson   = require "cjson"
+local ffi     = require "ffi"
+local bench   = require "umbra.bench"
+local compare = require "umbra.bench.compare"
 local machine = require "umbra.machine"
+local report  = require "umbra.bench.report"
 local stats   = require "umbra.bench.stats"
+local tree    = require "spec.support.tree"
+local umbra   = require "spec.support.umbra"
+
+local build = bench.file "../bench/guest/build.lua"
+local soak  = os.getenv "UMBRA_SOAK" == "1"
+
+local folder
+
+setup(function() folder = umbra.folder() end)
+teardown(function() folder.remove() end)
 
 describe("bench statistics", function()
   it("takes the middle of what is there, whatever its order", function()
@@ -56,6 +70,92 @@ describe("bench statistics", function()
   end)
 end)
 
+-- Samples whose truth is known: { name, draw(next) -> value, median, mean }.
+local function normal(next_random)
+  local u, v = next_random(2^30) / 2^30, next_random(2^30) / 2^30
+  return math.sqrt(-2 * math.log(u)) * math.cos(2 * math.pi * v)
+end
+local KNOWN = {
+  { "normal", function(next_random) return 100 + 3 * normal(next_random) end, 100, 100 },
+  { "log-normal", function(next_random) return math.exp(0.3 * normal(next_random)) end, 1, math.exp(0.3^2 / 2) },
+}
+local N = 100
+
+local function draw(known, next_random, factor)
+  local values = {}
+  for i = 1, N do values[i] = known[2](next_random) * (factor or 1) end
+  return values
+end
+
+describe("bench statistics on samples with known truth", function()
+  -- 95 % of intervals should hold the truth. The soak's 2,000 trials must lie within 93 and 97 %; fewer may stray further.
+  local trials, resamples = soak and 2000 or 400, soak and 10000 or 2000
+  local slack = soak and 0.02 or 0.045
+
+  for _, known in ipairs(KNOWN) do
+    it(("cover it as often as they say (%s)"):format(known[1]), function()
+      local next_random, covered, x = stats.random(99), { median = 0, mean = 0, slope = 0 }, {}
+      for i = 1, N do x[i] = i end
+      for trial = 1, trials do
+        local values, y = draw(known, next_random), {}
+        for i = 1, N do y[i] = values[i] * i end
+        local options = { resamples = resamples, seed = trial }
+        for name, row in pairs { median = { stats.interval(values, options), known[3] }, mean = { stats.mean_interval(values, options), known[4] },
+          slope = { stats.slope_interval(x, y, options), known[4] } } do
+          if row[1].low <= row[2] and row[2] <= row[1].high then covered[name] = covered[name] + 1 end
+        end
+      end
+      for name, count in pairs(covered) do
+        assert.is_true(math.abs(count / trials - 0.95) <= slack, ("%s: %.1f %%"):format(name, count / trials * 100))
+      end
+    end)
+
+    it(("call no change a change as seldom as they say, and see one of 10 %% (%s)"):format(known[1]), function()
+      local next_random, false_ones, found, runs = stats.random(7), 0, 0, soak and 1000 or 200
+      local three = { "", function(r) return 100 + 3 * normal(r) end }
+      for run = 1, runs do
+        local options = { resamples = resamples, seed = run }
+        if stats.compare(draw(known, next_random), draw(known, next_random), options).p < 0.05 then false_ones = false_ones + 1 end
+        local change = stats.compare(draw(three, next_random), draw(three, next_random, 1.1), options)
+        if compare.verdict(change, compare.NOISE.component, 0.05, false) == "regressed" then found = found + 1 end
+      end
+      local most = 0.05 + 2 * math.sqrt(0.05 * 0.95 / runs)
+      assert.is_true(false_ones / runs <= most, ("%.1f %% false"):format(false_ones / runs * 100))
+      assert.is_true(found / runs >= 0.95, ("%.1f %% found"):format(found / runs * 100))
+    end)
+  end
+
+  it("takes a bootstrap of 100 values and 100,000 resamples in at most 0.2 s", function()
+    local values, next_random = {}, stats.random(3)
+    for i = 1, 100 do values[i] = next_random(1000) end
+    stats.interval(values)
+    local start = os.clock()
+    stats.interval(values)
+    local seconds = os.clock() - start
+    assert.is_true(seconds <= 0.2, ("%.3f s"):format(seconds))
+  end)
+
+  it("knows an exact line and its slope", function()
+    local got = stats.slope_interval({ 1, 2, 3, 4 }, { 3, 6, 9, 12 })
+    assert.same({ 3, 3, 3, 1 }, { got.slope, got.low, got.high, got.r2 })
+  end)
+
+  it("finds outliers where Tukey's fences are", function()
+    -- Quartiles 3 and 7 of 1 to 9: fences at -3 and 13, -9 and 19.
+    local function found(value) return stats.outliers { 1, 2, 3, 4, 5, 6, 7, 8, value } end
+    assert.same({ low_severe = 0, low_mild = 0, high_mild = 0, high_severe = 0 }, found(13))
+    assert.equal(1, found(13.1).high_mild)
+    assert.equal(1, found(19.1).high_severe)
+    local low = stats.outliers { -10, 2, 3, 4, 5, 6, 7, 8, 9 }
+    assert.equal(1, low.low_severe)
+  end)
+
+  it("has the textbook's deviation and MAD", function()
+    assert.near(2.1380899, stats.deviation { 2, 4, 4, 4, 5, 5, 7, 9 }, 1e-6)
+    assert.near(1.4826 * 1, stats.mad { 1, 1, 2, 2, 4, 6, 9 }, 1e-9)
+  end)
+end)
+
 describe("bench kernels", function()
   local function outcome(path)
     local m = machine.load("bare", { kernel = path })
@@ -78,5 +178,298 @@ describe("bench kernels", function()
 
   it("say so when they do not agree", function()
     for _, mode in ipairs(build.modes) do assert.same({ "exit", 1 }, (outcome(build.program("fib", mode, 1, { expected = "12345" })))) end
+  end)
+end)
+
+describe("a component", function()
+  local function measure(options, more)
+    local group = bench { name = "spec", bench.component(options) }
+    local settings = { target = 2e7, warm = 1e7, samples = 20 }
+    for key, value in pairs(more or {}) do settings[key] = value end
+    return bench.measure(bench.expand(group)[1], settings)
+  end
+
+  it("of two nanoseconds is measured as a loop in C measures it", function()
+    local library = folder.path .. "/two_ns.so"
+    local text, code = tree.run("gcc -O2 -shared -fPIC -o " .. library .. " spec/support/two_ns.c")
+    assert.equal("", text)
+    assert.equal(0, code)
+    ffi.cdef [[
+      void spec_two_ns(uint64_t *state);
+      double spec_two_ns_loop(uint64_t *state, uint64_t count);
+    ]]
+    local C, state = ffi.load(library), ffi.new "uint64_t[1]"
+    local best                                    -- other load comes and goes: both are measured next to each other, the closest counts
+    for _ = 1, 10 do
+      local before = C.spec_two_ns_loop(state, 5e6)
+      local record = measure({ name = "two", routine = function() C.spec_two_ns(state) end }, { target = 5e7 })
+      assert.is_nil(record.error)
+      local by_hand = (before + C.spec_two_ns_loop(state, 5e6)) / 2
+      local off = record.sides[1].estimate.median.value / by_hand - 1
+      if not best or math.abs(off) < math.abs(best) then best = off end
+      if math.abs(best) < 0.1 then break end
+    end
+    assert.is_true(math.abs(best) < 0.1, ("%.1f %% off"):format(best * 100))
+  end)
+
+  it("is set up, run and torn down, with its parameters", function()
+    local seen = {}
+    local record = measure {
+      name = "life", params = { size = 7 }, setup = function(p) seen[1] = p.size return { n = p.size } end,
+      routine = function(s, i) return s.n + i end, teardown = function(s, p) seen[2] = s.n + p.size end,
+    }
+    assert.same({ 7, 14 }, seen)
+    assert.equal("spec/life size=7", record.id)
+  end)
+
+  it("that does nothing is refused: no time is no result", function()
+    assert.matches("that is no time", measure({ name = "nothing", routine = function() end }).error)
+  end)
+
+  it("that never ends is stopped", function()
+    local record = measure { name = "forever", limit = 0.2, routine = function() while true do end end }
+    assert.matches("bench_spec.lua:%d+: still running after 0.2 seconds", record.error)
+  end)
+
+  it("that LuaJIT does not compile is no measurement", function()
+    local record = measure { name = "closures", routine = function(_, i) return function() return i end end }
+    assert.matches("^LuaJIT does not compile the routine: NYI", record.error)
+  end)
+
+  it("that raises is a failed case with its line, and is torn down", function()
+    local torn
+    local record = measure { name = "bad", setup = function() return 1 end, routine = function() error "oops" end, teardown = function() torn = true end }
+    assert.matches("bench_spec.lua:%d+: oops", record.error)
+    assert.is_true(torn)
+  end)
+
+  it("keeps what LuaJIT would drop", function()
+    -- A string that nobody looks at is not even made by compiled code; measured, it has to be.
+    local text = ("x"):rep(4096)
+    local bytes = ffi.cast("const char *", text)
+    local record = measure { name = "string", routine = function() return ffi.string(bytes, 4096) end }
+    assert.is_true(record.sides[1].estimate.least > 10)
+    assert.equal(4096, #text)
+  end)
+
+  it("that the user interrupts reports what was measured until then", function()
+    local calls = 0
+    local record = measure({ name = "long", routine = function(_, i) return i end }, {
+      stop = function() calls = calls + 1 return calls > 30 end, target = 1e9,
+    })
+    assert.is_true(record.interrupted)
+  end)
+end)
+
+describe("a guest", function()
+  local program
+
+  setup(function() program = build.program("fib", "bare", 1) end)
+
+  local function measure(options)
+    options.name = "guest"
+    options.machine = options.machine or function() return machine.load("bare", { kernel = program }) end
+    return bench.measure(bench.expand(bench { name = "spec", bench.guest(options) })[1], { target = 2e7, samples = 4, fewest = 4 })
+  end
+
+  it("is measured from its start to its end, with its counters", function()
+    local record = measure {}
+    assert.is_nil(record.error)
+    local side = record.sides[1]
+    local m = machine.load("bare", { kernel = program })
+    m:run()
+    assert.equal(m:counters().instructions, side.units[1])
+    assert.equal(m:counters().instructions, side.counters.instructions)
+    m:close()
+    assert.equal("instruction", record.unit)
+  end)
+
+  it("is measured between its markers", function()
+    local record = measure { from = { instructions = 1000 }, to = { instructions = 50000 } }
+    assert.equal(50000, record.sides[1].units[1])
+  end)
+
+  it("that ends otherwise is a failed case", function()
+    local bad = build.program("fib", "bare", 1, { expected = "12345" })
+    assert.equal("the guest ended with exit code 1", measure({ machine = function() return machine.load("bare", { kernel = bad }) end }).error)
+    assert.matches("before `to`", measure({ to = 0x80000001 }).error)
+    assert.matches("^no its end within 0.01 seconds", measure({ limit = 0.01, machine = function()
+      return machine.load("bare", { kernel = build.program("fib", "bare", 60) })
+    end }).error)
+  end)
+end)
+
+describe("a process", function()
+  local function measure(options)
+    options.name = "process"
+    return bench.measure(bench.expand(bench { name = "spec", bench.process(options) })[1], { target = 5e7, samples = 6, fewest = 6 })
+  end
+
+  it("stands beside its peers, and one that is not there is said to be missing", function()
+    local record = measure { sides = {
+      { "short", command = { "sleep", "0.01" } }, { "long", command = { "sleep", "0.03" } }, { "none", command = { "no-such-program" } },
+    } }
+    assert.is_nil(record.error)
+    assert.equal(1, #record.ratios)
+    assert.is_true(record.ratios[1].high < 1)
+    assert.equal("no-such-program", record.sides[3].missing)
+    local text = report.text(record)
+    assert.matches("short is faster", text)
+    assert.matches("none%s+not installed: no%-such%-program", text)
+  end)
+
+  it("ends where its mark is printed, and must end well", function()
+    local record = measure { command = { "sh", "-c", "echo here; sleep 0.2" }, mark = "here" }
+    assert.is_true(record.sides[1].estimate.least < 0.15e9)
+    assert.matches("did not print \"there\"", measure({ command = { "echo", "here" }, mark = "there" }).error)
+    assert.matches("exit code 3; it said last: why", measure({ command = { "sh", "-c", "echo why >&2; exit 3" } }).error)
+    assert.matches("still running after 0.3 seconds", measure({ command = { "sleep", "10" }, limit = 0.3 }).error)
+  end)
+end)
+
+describe("a scenario", function()
+  it("is checked where it is written", function()
+    for _, row in ipairs {
+      { function() bench.component { routine = print } end, "missing key `component.name`" },
+      { function() bench.component { name = "x" } end, "missing key `component.routine`" },
+      { function() bench.guest { name = "x", machin = print } end, "did you mean `machine`" },
+      { function() bench.process { name = "x", command = {}, sides = { { "a" }, { "a" } } } end, "there are two sides \"a\"" },
+      { function() local _ = bench { name = "x" } end, "without a case" },
+      { function() local _ = bench { 5 } end, "`bench%[1%]` must be bench.component" },
+      { function() bench.contract { { name = "x", of = "y", figure = "ns", published = "z" } } end, "needs either" },
+      { function() bench.time(5) end, "bench.time takes a function, not 5" },
+      { function() bench.compare(print) end, "bench.compare takes two functions" },
+    } do
+      local _, text = pcall(row[1])
+      assert.matches("bench_spec.lua:%d+: ", text)
+      assert.matches(row[2], text)
+    end
+  end)
+
+  it("has a row for every combination of its parameters, in order", function()
+    local group = bench { name = "g", bench.component { name = "c", routine = print, params = { b = { 1, 2 }, a = { "x", "y" } } } }
+    local ids = {}
+    for i, case in ipairs(bench.expand(group)) do ids[i] = case.id end
+    assert.same({ "g/c a=x b=1", "g/c a=x b=2", "g/c a=y b=1", "g/c a=y b=2" }, ids)
+  end)
+
+  it("that comes along can be loaded", function()
+    local result = umbra.run { "bench", "--list" }
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+    for _, path in ipairs(tree.files("bench", { ".lua" })) do
+      if path:find "^bench/[^/]*$" and path ~= "bench/contract.lua" then
+        local group = path:match "([^/]*)%.lua$"
+        assert.is_truthy(("\n" .. result.out):find("\n" .. group .. "/", 1, true), path)
+      end
+    end
+  end)
+end)
+
+describe("bench.time and bench.compare", function()
+  it("say what a function takes, and which of two is faster", function()
+    local chain = ffi.new "double[1]"
+    local function one() chain[0] = chain[0] * 0.5 + 1 end
+    local function two()
+      chain[0] = chain[0] * 0.5 + 1
+      chain[0] = chain[0] * 0.5 + 1
+      chain[0] = chain[0] * 0.5 + 1
+    end
+    assert.matches("^bench/time +[%d.]+ [np]s ", tostring(bench.time(one)))
+    assert.matches("f is faster, p < 0.001", tostring(bench.compare(one, two)))
+  end)
+end)
+
+describe("umbra bench", function()
+  local QUICK = [[
+    local bench = require "umbra.bench"
+    local state = require("ffi").new "double[1]"
+    return bench { bench.component { name = "%s", routine = function() state[0] = state[0] * %s + 1 end } }
+  ]]
+
+  local function scenario(name, text) return folder.write(name .. ".lua", text) end
+
+  it("measures, writes every kind of report, and compares with a baseline", function()
+    local file = scenario("chain", QUICK:format("chain", "0.5"))
+    local json, csv, page = folder.path .. "/r.json", folder.path .. "/r.csv", folder.path .. "/r.html"
+    local env = { env = "XDG_DATA_HOME=" .. folder.path }
+    local result = umbra.run({ "bench", file, "--quick", "--json", json, "--csv", csv, "--html", page, "--save-baseline", "base" }, env)
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+    assert.matches("\nchain/chain +[%d.]+ ns  %[", result.out)
+    local whole = cjson.decode(tree.read(json))
+    assert.same({ "umbra.bench", 1, "chain/chain" }, { whole.schema, whole.version, whole.cases[1].id })
+    assert.equal(#whole.cases[1].sides[1].counts, #whole.cases[1].sides[1].cpu)
+    assert.matches("^id,side,kind,[^\r]*\r\nchain/chain,,component,call,cpu,[%d.]+,", tree.read(csv))
+    local wrong, bad = tree.run("python3 spec/support/page.py " .. page)
+    assert.equal("", wrong)
+    assert.equal(0, bad)
+    assert.equal(whole.time, cjson.decode(tree.read(folder.path .. "/umbra/bench/base.json")).time)
+    local again = umbra.run({ "bench", file, "--quick", "--baseline", "base" }, env)
+    assert.equal(0, again.code)
+    assert.matches("change +[+-][%d.]+ %%", again.out)
+  end)
+
+  it("goes on after a scenario with an error, and ends with 2", function()
+    local bad = scenario("bad", "local bench = require 'umbra.bench'\nreturn bench { bench.component { name = 1 } }")
+    local good = scenario("good", QUICK:format("fine", "0.5"))
+    local broken = scenario("broken", "return {")
+    local result = umbra.run { "bench", bad, good, broken, "--quick" }
+    assert.equal(2, result.code)
+    assert.matches("bad.lua:2: `component.name` must be a string, not 1", result.err)
+    assert.matches("broken.lua:1: ", result.err)
+    assert.matches("good/fine +[%d.]+ ns", result.out)
+  end)
+
+  it("stops a routine that never ends, one that crashes, and measures the others", function()
+    local file = scenario("wild", [[
+      local bench, ffi = require "umbra.bench", require "ffi"
+      local n = 0
+      return bench {
+        bench.component { name = "hang", limit = 0.5, routine = function(_, i) n = n + 1 if n > 5000 then while true do end end return i * n end },
+        bench.component { name = "crash", routine = function() return ffi.cast("int *", 16)[0] end },
+        bench.component { name = "fine", setup = function() return ffi.new "double[1]" end, routine = function(s) s[0] = s[0] * 0.5 + 1 end },
+      }]])
+    local result = umbra.run { "bench", file, "--quick" }
+    assert.equal(2, result.code)
+    assert.matches("wild/hang +failed: still running after 0.5 seconds: stopped", result.out)
+    assert.matches("wild/crash +failed: its process ended with signal 11", result.out)
+    assert.matches("wild/fine +[%d.]+ ns", result.out)
+  end)
+
+  it("reports what was measured when it is interrupted", function()
+    local file = scenario("slow", [[
+      local bench = require "umbra.bench"
+      local group = { bench.process { name = "first", command = { "sleep", "0.01" }, samples = 3 } }
+      for i = 2, 9 do group[i] = bench.process { name = "case " .. i, command = { "sleep", "0.5" } } end
+      return bench(group)]])
+    local json = folder.path .. "/partial.json"
+    local result = umbra.run({ "bench", file, "--json", json }, { after = "& sleep 2; pkill -INT -P $!; wait $!" })
+    assert.equal(130, result.code)
+    assert.matches("slow/first +%d[%d.]* ms", result.out)
+    assert.matches("interrupted", result.out)
+    assert.is_true(#cjson.decode(tree.read(json)).cases < 9)
+  end)
+
+  it("refuses in one line what it cannot do", function()
+    local file = scenario("ok", QUICK:format("ok", "0.5"))
+    local cases = {
+      { { file, "--json", "/nonexistent/x.json" }, 126, "cannot write /nonexistent/x.json: there is no folder /nonexistent" },
+      { { file, "--html", folder.path }, 126, "it is a folder" },
+      { { file, "--filter", "%" }, 126, "not a Lua pattern" },
+      { { file, "--filter", "nothing" }, 126, "no case matches" },
+      { { file, "--baseline", "never-saved" }, 127, "no baseline never%-saved" },
+      { { file, "--baseline", file }, 126, "not a benchmark report" },
+      { { file, "--save-baseline", "a b" }, 126, "a baseline's name" },
+      { { file, "--threshold", "x" }, 126, "must be a number of percent" },
+      { { "/nonexistent.lua" }, 127, "/nonexistent.lua: No such file" },
+      { { "diff", "x" }, 126, "missing argument 'after'" },
+    }
+    for _, case in ipairs(cases) do
+      local result = umbra.run { "bench", unpack(case[1]) }
+      assert.equal(case[2], result.code, result.err)
+      assert.matches(case[3], result.err)
+      assert.equal(1, select(2, result.err:gsub("\n", "")))
+    end
   end)
 end)

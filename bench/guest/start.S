@@ -50,9 +50,13 @@ stack_top:
   .section .tohost, "aw"
   .align 6
   .globl tohost
+  .type tohost, @object
+  .size tohost, 8                       # QEMU asks for it
 tohost:
   .dword 0
   .align 6
   .globl fromhost
+  .type fromhost, @object
+  .size fromhost, 8
 fromhost:
   .dword 0

@@ -1,24 +1,36 @@
--- stats: what repeated measurements say: medians, their bootstrap intervals, ratios of alternated pairs.
+-- stats: what repeated measurements say: medians, bootstrap intervals, outliers, ratios of alternated pairs, tests.
+--
+-- Bootstrap intervals are percentile intervals. A resample of a sorted sample is kept as how often each rank was drawn, so that no
+-- resample is sorted, and its median is found by counting. Random numbers are seeded: the same values give the same interval.
 -- SPDX-License-Identifier: MIT
 local bit   = require "bit"
+local ffi   = require "ffi"
 local fault = require "umbra.fault"
+
+local bxor, lshift, rshift, tobit = bit.bxor, bit.lshift, bit.rshift, bit.tobit
 
 local stats = {}
 
-local RESAMPLES = 10000
+local RESAMPLES = 100000
 local SEED = 0x2545f491
+local LEVEL = 0.95
+local CONSISTENT = 1.4826                         -- makes the MAD of a normal distribution its standard deviation
+
+local doubles_t, counts_t = ffi.typeof "double[?]", ffi.typeof "int32_t[?]"
 
 -- xorshift32 (Marsaglia 2003): the same numbers for the same seed on every host. next(n) gives an integer from 1 to n.
 function stats.random(seed)
-  local x = bit.tobit(seed or SEED)
+  local x = tobit(seed or SEED)
   if x == 0 then fault.raise("the seed of a xorshift must not be 0") end
   return function(n)
-    x = bit.bxor(x, bit.lshift(x, 13))
-    x = bit.bxor(x, bit.rshift(x, 17))
-    x = bit.bxor(x, bit.lshift(x, 5))
+    x = bxor(x, lshift(x, 13))
+    x = bxor(x, rshift(x, 17))
+    x = bxor(x, lshift(x, 5))
     return x % n + 1                              -- % of Lua is never negative
   end
 end
+
+-- Describing a sample ------------------------------------------------------------------------------------------------------
 
 local function sorted(values)
   if #values == 0 then fault.raise("no values to take a median of") end
@@ -27,6 +39,7 @@ local function sorted(values)
   table.sort(copy)
   return copy
 end
+stats.sorted = sorted
 
 local function middle(list)
   local half = #list / 2
@@ -36,49 +49,218 @@ end
 
 function stats.median(values) return middle(sorted(values)) end
 
+-- The value below which the share q (0 to 1) of a sorted list lies, between two of them by proportion.
+function stats.quantile(list, q)
+  local at = q * (#list - 1) + 1
+  local below = math.floor(at)
+  return list[below] + (at - below) * ((list[below + 1] or list[below]) - list[below])
+end
+
+function stats.mean(values)
+  local sum = 0
+  for _, value in ipairs(values) do sum = sum + value end
+  return sum / #values
+end
+
+-- Standard deviation of the population the sample comes from; 0 for a single value.
+function stats.deviation(values)
+  local mean, sum = stats.mean(values), 0
+  for _, value in ipairs(values) do sum = sum + (value - mean)^2 end
+  return #values > 1 and math.sqrt(sum / (#values - 1)) or 0
+end
+
+-- Median absolute deviation, scaled so that it is the standard deviation of a normal distribution.
+function stats.mad(values)
+  local median, off = stats.median(values), {}
+  for i, value in ipairs(values) do off[i] = math.abs(value - median) end
+  return CONSISTENT * stats.median(off)
+end
+
 function stats.geometric_mean(values)
   local sum = 0
   for _, value in ipairs(values) do sum = sum + math.log(value) end
   return math.exp(sum / #values)
 end
 
--- The value at place `at` (1 to n) of a sample given as how often each rank was drawn.
-local function at_rank(list, drawn, at)
-  local seen = 0
-  for rank = 1, #list do
-    seen = seen + drawn[rank]
-    if seen >= at then return list[rank] end
+-- Tukey's fences: how many values lie more than 1.5 (mild) or 3 (severe) interquartile ranges outside the quartiles.
+function stats.outliers(values)
+  local list = sorted(values)
+  local q1, q3 = stats.quantile(list, 0.25), stats.quantile(list, 0.75)
+  local range, found = q3 - q1, { low_severe = 0, low_mild = 0, high_mild = 0, high_severe = 0 }
+  for _, value in ipairs(list) do
+    local name
+    if value < q1 - 3 * range then name = "low_severe"
+    elseif value < q1 - 1.5 * range then name = "low_mild"
+    elseif value > q3 + 3 * range then name = "high_severe"
+    elseif value > q3 + 1.5 * range then name = "high_mild" end
+    if name then found[name] = found[name] + 1 end
   end
+  return found
 end
 
--- The median of `values` and its bootstrap interval: { median =, low =, high =, n = }. options: level (0.95), resamples, seed.
--- Percentile method. Drawing ranks of the sorted sample spares a sort for every resample.
-function stats.interval(values, options)
-  options = options or {}
-  local list, next_random = sorted(values), stats.random(options.seed)
-  local n, resamples = #list, options.resamples or RESAMPLES
-  local lower, upper = math.floor((n + 1) / 2), math.floor(n / 2) + 1
-  local medians, drawn = {}, {}
-  for r = 1, resamples do
-    for rank = 1, n do drawn[rank] = 0 end
+-- The line through the origin that fits y over x best: its slope, and R2, the share of y's variation that it explains.
+function stats.slope(x, y)
+  local xx, xy, rest, total, mean = 0, 0, 0, 0, stats.mean(y)
+  for i = 1, #x do
+    xx = xx + x[i] * x[i]
+    xy = xy + x[i] * y[i]
+  end
+  local slope = xy / xx
+  for i = 1, #x do
+    rest = rest + (y[i] - slope * x[i])^2
+    total = total + (y[i] - mean)^2
+  end
+  return slope, total > 0 and 1 - rest / total or 1
+end
+
+-- Bootstrap ----------------------------------------------------------------------------------------------------------------
+
+-- Fills to[0] to to[resamples - 1] with the medians of resamples of the sorted `list`; returns the generator's next state.
+local function medians(list, to, resamples, x)
+  local n = #list
+  local scale, lower, upper = n / 2^31, math.floor((n + 1) / 2), math.floor(n / 2) + 1
+  local value, drawn = doubles_t(n), counts_t(n)
+  for i = 1, n do value[i - 1] = list[i] end
+  for r = 0, resamples - 1 do
+    ffi.fill(drawn, 4 * n)
     for _ = 1, n do
-      local rank = next_random(n)
+      x = bxor(x, lshift(x, 13))
+      x = bxor(x, rshift(x, 17))
+      x = bxor(x, lshift(x, 5))
+      local rank = math.floor(rshift(x, 1) * scale)
       drawn[rank] = drawn[rank] + 1
     end
-    medians[r] = (at_rank(list, drawn, lower) + at_rank(list, drawn, upper)) / 2
+    local rank, seen = 0, drawn[0]
+    while seen < lower do
+      rank = rank + 1
+      seen = seen + drawn[rank]
+    end
+    local low = value[rank]
+    while seen < upper do
+      rank = rank + 1
+      seen = seen + drawn[rank]
+    end
+    to[r] = (low + value[rank]) / 2
   end
-  table.sort(medians)
-  local tail = (1 - (options.level or 0.95)) / 2
-  local function quantile(q) return medians[math.min(math.max(math.ceil(q * resamples), 1), resamples)] end
-  return { median = middle(list), low = quantile(tail), high = quantile(1 - tail), n = n }
+  return x
 end
 
--- The ratio of each pair a[i] / b[i], as stats.interval gives it: what alternated runs of two programs are compared by.
+-- Likewise for the ratio of two sums over the drawn places: means (below all ones) and slopes.
+local function ratios_of_sums(above, below, to, resamples, x)
+  local n = #above
+  local scale, a, b = n / 2^31, doubles_t(n), doubles_t(n)
+  for i = 1, n do a[i - 1], b[i - 1] = above[i], below[i] end
+  for r = 0, resamples - 1 do
+    local sum_a, sum_b = 0, 0
+    for _ = 1, n do
+      x = bxor(x, lshift(x, 13))
+      x = bxor(x, rshift(x, 17))
+      x = bxor(x, lshift(x, 5))
+      local at = math.floor(rshift(x, 1) * scale)
+      sum_a, sum_b = sum_a + a[at], sum_b + b[at]
+    end
+    to[r] = sum_a / sum_b
+  end
+  return x
+end
+
+-- The k-th smallest (from 0) of values[0] to values[n - 1], which it reorders (Hoare's quickselect).
+local function select_kth(values, n, k)
+  local low, high = 0, n - 1
+  while low < high do
+    local pivot, i, j = values[math.floor((low + high) / 2)], low, high
+    while i <= j do
+      while values[i] < pivot do i = i + 1 end
+      while values[j] > pivot do j = j - 1 end
+      if i <= j then
+        values[i], values[j] = values[j], values[i]
+        i, j = i + 1, j - 1
+      end
+    end
+    if k <= j then high = j elseif k >= i then low = i else break end
+  end
+  return values[k]
+end
+
+-- The middle `level` of n bootstrapped values: low, high.
+local function bounds(values, n, level)
+  local tail = (1 - level) / 2
+  local function quantile(q) return select_kth(values, n, math.min(math.max(math.ceil(q * n), 1), n) - 1) end
+  return quantile(tail), quantile(1 - tail)
+end
+
+local function settings(options)
+  options = options or {}
+  local seed = tobit(options.seed or SEED)
+  if seed == 0 then fault.raise("the seed of a xorshift must not be 0") end
+  return options.resamples or RESAMPLES, seed, options.level or LEVEL
+end
+
+-- Two-sided: twice the share of resampled ratios on the far side of 1.
+local function p_of(ratios, resamples)
+  local below, above = 0, 0
+  for r = 0, resamples - 1 do
+    if ratios[r] <= 1 then below = below + 1 end
+    if ratios[r] >= 1 then above = above + 1 end
+  end
+  return math.min(1, 2 * math.min(below, above) / resamples)
+end
+
+-- The median of `values` and its bootstrap interval: { median =, low =, high =, n = }. options: level (0.95), resamples (100000), seed.
+function stats.interval(values, options)
+  local resamples, seed, level = settings(options)
+  local list, to = sorted(values), doubles_t(resamples)
+  medians(list, to, resamples, seed)
+  local low, high = bounds(to, resamples, level)
+  return { median = middle(list), low = low, high = high, n = #list }
+end
+
+-- The same for the mean: { mean =, low =, high =, n = }.
+function stats.mean_interval(values, options)
+  local resamples, seed, level = settings(options)
+  local ones, to = {}, doubles_t(resamples)
+  for i = 1, #values do ones[i] = 1 end
+  ratios_of_sums(values, ones, to, resamples, seed)
+  local low, high = bounds(to, resamples, level)
+  return { mean = stats.mean(values), low = low, high = high, n = #values }
+end
+
+-- The slope of y over x through the origin: { slope =, low =, high =, r2 =, n = }.
+function stats.slope_interval(x, y, options)
+  local resamples, seed, level = settings(options)
+  local xy, xx, to = {}, {}, doubles_t(resamples)
+  for i = 1, #x do xy[i], xx[i] = x[i] * y[i], x[i] * x[i] end
+  ratios_of_sums(xy, xx, to, resamples, seed)
+  local slope, r2 = stats.slope(x, y)
+  local low, high = bounds(to, resamples, level)
+  return { slope = slope, low = low, high = high, r2 = r2, n = #x }
+end
+
+-- The ratio of each pair a[i] / b[i]: what alternated runs of two programs are compared by. As stats.interval, and p: how likely a
+-- difference this large is if there is none.
 function stats.paired(a, b, options)
   if #a ~= #b then fault.raise("pairs need as many values on both sides: %d and %d", #a, #b) end
-  local ratios = {}
+  local resamples, seed, level = settings(options)
+  local ratios, to = {}, doubles_t(resamples)
   for i = 1, #a do ratios[i] = a[i] / b[i] end
-  return stats.interval(ratios, options)
+  local list = sorted(ratios)
+  medians(list, to, resamples, seed)
+  local p = p_of(to, resamples)
+  local low, high = bounds(to, resamples, level)
+  return { median = middle(list), low = low, high = high, p = p, n = #list }
+end
+
+-- How the median of `after` relates to that of `before`, which were not measured in pairs: { ratio =, low =, high =, p =, n = }. Both
+-- are resampled.
+function stats.compare(before, after, options)
+  local resamples, seed, level = settings(options)
+  local a, b = doubles_t(resamples), doubles_t(resamples)
+  local old, new = sorted(before), sorted(after)
+  medians(new, b, resamples, medians(old, a, resamples, seed))
+  for r = 0, resamples - 1 do b[r] = b[r] / a[r] end
+  local p = p_of(b, resamples)
+  local low, high = bounds(b, resamples, level)
+  return { ratio = middle(new) / middle(old), low = low, high = high, p = p, n = #new }
 end
 
 return stats

@@ -1,4 +1,4 @@
--- build: makes the guest programs of the benchmarks: bench/guest/NAME.c as build/guest/NAME.bare and NAME.sv39.
+-- build: makes the guest programs of the benchmarks: bench/guest/NAME.c as build/guest/NAME-REPEATS.bare and .sv39.
 --
 -- A kernel is compiled for the host first: what it computes there is what the guest program must find, or it exits with 1.
 -- SPDX-License-Identifier: MIT
@@ -8,7 +8,14 @@ local fault = require "umbra.fault"
 local build = {}
 
 local here = debug.getinfo(1, "S").source:match "^@(.*)build%.lua$"
-local SOURCES, OUT = here .. "guest/", here .. "../build/guest/"
+local SOURCES = here
+
+-- In a source tree below build/; an installation may not be written.
+local function out_folder()
+  if uv.fs_access(here .. "../../build", "W") then return here .. "../../build/guest/" end
+  return (os.getenv "XDG_CACHE_HOME" or os.getenv "HOME" .. "/.cache") .. "/umbra/guest/"
+end
+local OUT = out_folder()
 
 -- repeats: for 200 to 600 million guest instructions. suite: integer is what tier 0's bars are about.
 build.kernels = {
@@ -33,7 +40,22 @@ local HOST = "gcc " .. COMMON
 local GUEST = "riscv64-linux-gnu-gcc " .. COMMON .. " -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -nostdlib -static"
   .. " -fno-pie -no-pie -fno-tree-loop-distribute-patterns -Wl,--build-id=none"
 
-build.compiler = GUEST
+build.compiler, build.compiler_program = GUEST, GUEST:match "%S+"
+
+-- The row of a kernel; the names of those of a suite.
+function build.kernel(name)
+  for _, kernel in ipairs(build.kernels) do
+    if kernel.name == name then return kernel end
+  end
+end
+
+function build.names(suite)
+  local names = {}
+  for _, kernel in ipairs(build.kernels) do
+    if kernel.suite == suite then names[#names + 1] = kernel.name end
+  end
+  return names
+end
 
 local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
 
@@ -61,12 +83,17 @@ local function is_fresh(path)
   return newest < made
 end
 
--- What the host computes: its checksum as decimal text, and the seconds of CPU time it took.
-function build.native(name, repeats)
+-- The kernel as a program for the host, which takes the number of repeats and prints its checksum and its time. Returns its path.
+function build.native_program(name)
   local program = OUT .. name .. ".native"
   sh("mkdir -p " .. quote(OUT))
   if not is_fresh(program) then sh(("%s -o %s %s %s"):format(HOST, quote(program), quote(SOURCES .. "native.c"), quote(SOURCES .. name .. ".c"))) end
-  local sum, seconds = sh(quote(program) .. " " .. repeats):match "^(%d+) ([%d.]+)"
+  return program
+end
+
+-- What the host computes: its checksum as decimal text, and the seconds of CPU time it took.
+function build.native(name, repeats)
+  local sum, seconds = sh(quote(build.native_program(name)) .. " " .. repeats):match "^(%d+) ([%d.]+)"
   return sum, tonumber(seconds)
 end
 

@@ -1,0 +1,127 @@
+-- run: measures cases in processes of their own, one after the other.
+--
+-- A process for each case: LuaJIT's traces and the memory of one case do not change the next, a routine that never ends is killed,
+-- one that crashes takes nothing with it. The worker (umbra bench --worker) sends lines of JSON on descriptor 3: { progress = share }
+-- as it goes, at last { got = what sample.run gave } or { error = text }.
+-- SPDX-License-Identifier: MIT
+local cjson  = require "cjson"
+local uv     = require "luv"
+local bench  = require "umbra.bench"
+local host   = require "umbra.host"
+local report = require "umbra.bench.report"
+
+local run = {}
+
+local GRACE = 2                                   -- seconds beyond a limit after which a silent worker is killed
+local BEAT = 0.2                                  -- seconds between two signs of life
+
+-- Worker -------------------------------------------------------------------------------------------------------------------
+
+-- The worker's side: measures case `id` of the scenario `path` and says so on descriptor 3.
+function run.worker(path, id, quick)
+  local function say(message)
+    local text, at = cjson.encode(message) .. "\n", 1
+    while at <= #text do at = at + assert(uv.fs_write(3, text:sub(at), -1)) end
+  end
+  local signals, stopped, last = host.input(nil), false, 0
+  local function stop()
+    stopped = stopped or signals:signal() ~= nil
+    if host.seconds() - last > BEAT then
+      last = host.seconds()
+      say { progress = -1 }
+    end
+    return stopped
+  end
+  local options = { quick = quick, watch = false, stop = stop, progress = function(share) say { progress = share } end }
+  local ok, why = pcall(function()
+    for _, case in ipairs(bench.expand(bench.load(path), quick)) do
+      if case.id == id then say { got = bench.sample(case, options) } return end
+    end
+    error("the scenario file has no such case any more", 0)
+  end)
+  if not ok then say { error = tostring(why) } end
+  signals:close()
+  return 0
+end
+
+-- Supervisor ---------------------------------------------------------------------------------------------------------------
+
+-- Starts a worker. What came of it is in self when self.code is set.
+local function start(case, options)
+  local self = { heard = host.seconds(), message = {} }
+  local pipe, rest = uv.new_pipe(), ""
+  local words = { "bench", "--worker", case.file, case.id, options.quick and "--quick" or nil }
+  local process, why = uv.spawn(uv.exepath(), { args = words, stdio = { nil, 2, 2, pipe } }, function(code, signal)
+    self.code, self.signal = code, signal
+  end)
+  if not process then error(("cannot start %s: %s"):format(uv.exepath(), why), 0) end
+  self.process = process
+  pipe:read_start(function(_, bytes)
+    if not bytes then
+      pipe:close()
+      self.ended = true
+      return
+    end
+    self.heard = host.seconds()
+    rest = rest .. bytes
+    rest = rest:gsub("([^\n]*)\n", function(line)
+      local message = cjson.decode(line)
+      if message.progress and message.progress >= 0 and options.progress then options.progress(message.progress) end
+      if message.got or message.error then self.message = message end
+      return ""
+    end)
+  end)
+  return self
+end
+
+-- Runs one case in a process of its own and returns its record.
+local function run_case(case, options)
+  local worker = start(case, options)
+  local limit, asked, late = case.limit + GRACE, nil, false
+  local timer = uv.new_timer()
+  timer:start(50, 50, function()
+    local now = host.seconds()
+    if options.interrupted() and not asked then
+      asked = now
+      worker.process:kill "sigint"
+    end
+    late = late or now - worker.heard > limit
+    if late or asked and now - asked > GRACE then worker.process:kill "sigkill" end
+  end)
+  while worker.code == nil or not worker.ended do uv.run "once" end
+  timer:close()
+  worker.process:close()
+  local message = worker.message
+  if late then return report.failed(case, ("still running after %g seconds: stopped"):format(case.limit)) end
+  if message.got then return report.record(case, message.got) end
+  if message.error then return report.failed(case, message.error) end
+  if asked then return report.failed(case, "interrupted before there was a result") end
+  return report.failed(case, ("its process ended with %s"):format(worker.signal ~= 0 and "signal " .. worker.signal or "exit code " .. worker.code))
+end
+
+-- Measures `cases` (bench.expand) and calls on_record(record) after each. options: quick, progress(case, number, share). Returns the number
+-- of the signal that ended it early, or nil.
+function run.cases(cases, options, on_record)
+  local got
+  local watches = {}
+  for name, number in pairs { sigint = 2, sigterm = 15, sighup = 1 } do    -- any order will do
+    local watch = uv.new_signal()
+    watch:start(name, function() got = got or number end)
+    watches[#watches + 1] = watch
+  end
+  local ok, why = pcall(function()
+    for number, case in ipairs(cases) do
+      if got then return end
+      on_record(run_case(case, {
+        quick = options.quick, interrupted = function() return got end,
+        progress = options.progress and function(share) options.progress(case, number, share) end,
+      }))
+    end
+  end)
+  for _, watch in ipairs(watches) do watch:close() end
+  uv.run "nowait"
+  if not ok then error(why, 0) end
+  return got
+end
+
+return run

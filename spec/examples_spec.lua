@@ -59,6 +59,17 @@ describe("03-asm-hello", function()
   end)
 end)
 
+describe("05-extend", function()
+  it("runs one program in a machine and in one that extends it", function()
+    local result = umbra.run { "exec", "examples/05-extend/run.lua" }
+    assert.equal("", result.err)
+    assert.matches("^machine hello: 1 hart [^\n]*\n0x[^\n]*power\n0x000010000000[^\n]* uart0\n0x[^\n]*ram\nhart 0 says hello\n\n" ..
+      "machine extended: 2 harts [^\n]*\n0x[^\n]*power\n0x000010000000[^\n]* uart1\n0x000010001000[^\n]* uart0\n0x[^\n]*ram\n" ..
+      "hart 0 says hello\nhart 1 says hello\n\n$", result.out)
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("the README", function()
   it("has a machine that runs with the commands below it", function()
     local page = tree.read "README.md"

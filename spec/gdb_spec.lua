@@ -713,7 +713,7 @@ detach
 -- gdb-multiarch with the script `text` in the background, while step() runs; what it printed.
 local function with_gdb(text, step)
   local script, output = folder.write("script", text), folder.path .. "/output"
-  os.execute(("(timeout 60 gdb-multiarch -q -nx -batch -x %s > %s 2>&1; echo over >> %s) &"):format(script, output, output))
+  os.execute(("(env -u LD_PRELOAD timeout 60 gdb-multiarch -q -nx -batch -x %s > %s 2>&1; echo over >> %s) &"):format(script, output, output))
   local deadline = host.seconds() + 60
   repeat
     step()

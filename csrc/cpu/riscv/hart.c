@@ -106,7 +106,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   memset(hart->f, 0, sizeof hart->f);
   hart->pc = hart->options.reset_pc;
   hart->past += hart->retired;
-  hart->retired = hart->trapped_at = 0;
+  hart->retired = 0;
   hart->barren = false;
   hart->turns->turn = 0;                       // the next run begins with a round
   hart->turns->left = 0;

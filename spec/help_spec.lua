@@ -16,7 +16,7 @@ local umbra   = require "spec.support.umbra"
 
 -- Methods for the toolkit's own parts, which no page tells of.
 local INTERNAL = {
-  machine = "new_line new_chardev new_block slice need_bus", hart = "check", console = "drain feed room find",
+  machine = "new_line new_chardev new_block slice need_bus", hart = "check", console = "drain feed room find", gdb = "after holds",
 }
 
 local folder, m, objects
@@ -30,7 +30,7 @@ setup(function()
   local port = dev.chardev()
   objects = {
     block = block.open { path = folder.path .. "/disk.img" }, chardev = port, clock = m.clock, console = m.console, dev = dev.ns16550a { chardev = port },
-    hart = m.hart,
+    gdb = m:gdb { port = 0 }, hart = m.hart,
     hook = m:hook { pc = 0x80000000, call = function() end }, irq = irq.new(), machine = m, mem = m.mem,
     mmu = mmu.new { mem = m.mem }, symbols = symbols.new(), tlb = tlb.new(),
   }

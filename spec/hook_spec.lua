@@ -4,6 +4,7 @@ local asm     = require "umbra.asm"
 local dev     = require "devices"
 local machine = require "umbra.machine"
 local refuses = require "spec.support.refuses"
+local tree    = require "spec.support.tree"
 local umbra   = require "spec.support.umbra"
 
 local RAM = 0x80000000
@@ -222,7 +223,8 @@ data:   .dword  1, 0, 0, 0, 0, 0, 0, 0
   it("ends the run there, and nothing differs", function()
     local function play(watch)
       build(LOOP, { clock = "virtual" })
-      local stops = 0
+      local stops, log = 0, folder.path .. "/log"
+      m:log { exec = log }
       if watch then m:hook { write = "data", before = true, stop = true } end
       while not m.ended do
         if m:run({ timeout = 20 }).reason == "hook" then
@@ -232,11 +234,13 @@ data:   .dword  1, 0, 0, 0, 0, 0, 0, 0
       end
       local hash = m:hash()
       m:close()
-      return hash, stops
+      return hash, tree.read(log), stops
     end
-    local hash, stops = play(true)
+    local hash, log, stops = play(true)
     assert.equal(10, stops)
-    assert.equal(play(false), hash)
+    local other, other_log = play(false)
+    assert.equal(other, hash)
+    assert.equal(other_log, log)                     -- what was left undone is not in it
     m = nil
   end)
 end)

@@ -16,10 +16,10 @@ local socket  = require "umbra.socket"
 local C = clib.C
 
 local gdb = {}
-local Server = {}
+local Server = { noun = "gdb" }
 Server.__index = Server
 
-local OPTIONS = {
+gdb.OPTIONS = {
   { "port", type = "integer", min = 0, max = 65535, help = "TCP port; 0: one that is free" },
   { "address", type = "string", default = "127.0.0.1", help = "IPv4 address to listen at, with port" },
   { "path", type = "path", help = "Unix socket, instead of port" },
@@ -39,7 +39,7 @@ end
 
 -- gdb.new(m, { port | path, address, wait }): what m:gdb makes. server.place says where it listens, as gdb's `target remote` takes it.
 function gdb.new(m, options)
-  options = schema.check(options, OPTIONS, "gdb")
+  options = schema.check(options, gdb.OPTIONS, "gdb")
   if m.debugger then fault.raise("gdb: this machine has a server already, at %s", m.debugger.place) end
   local listener = socket.listen(place_of(options))
   local self = setmetatable({

@@ -24,6 +24,7 @@ help.OBJECTS = {
   clock    = { page = "clock", as = "m.clock", options = function() return { { "clock.new {...}", require("umbra.clock").OPTIONS } } end },
   console  = { page = "machine", as = "m.console" },
   dev      = { page = "dev", as = "d" },
+  gdb      = { page = "gdb", as = "server", options = function() return { { "m:gdb {...}", require("umbra.gdb").OPTIONS } } end },
   hart     = { page = "cpu", as = "hart", options = function() return { { "cpu = {...}", require("umbra.cpu").OPTIONS } } end },
   hook     = { page = "hook", as = "h", options = function() return { { "m:hook {...}", require("umbra.hook").OPTIONS } } end },
   irq      = { page = "irq", as = "line" },

@@ -6,7 +6,6 @@
 -- SPDX-License-Identifier: MIT
 local bit    = require "bit"
 local ffi    = require "ffi"
-local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
 local fault  = require "umbra.fault"
 local packet = require "umbra.gdb.packet"
@@ -370,7 +369,8 @@ local function evaluate(m, line)
     for i = 1, select("#", ...) do list[i] = tostring((select(i, ...))) end
     printed[#printed + 1] = table.concat(list, "\t") .. "\n"
   end
-  local scope = setmetatable({ m = m, print = add, bits = bits }, { __index = _G })
+  local function help(thing) add(require("umbra.help").text(thing)) end
+  local scope = setmetatable({ m = m, print = add, help = help }, { __index = _G })
   local chunk, why = load("return " .. line, "=monitor", "t", scope)
   if not chunk then chunk, why = load(line, "=monitor", "t", scope) end
   if not chunk then return why .. "\n" end

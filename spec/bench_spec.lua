@@ -135,6 +135,21 @@ describe("bench statistics on samples with known truth", function()
     assert.is_true(seconds <= 0.2, ("%.3f s"):format(seconds))
   end)
 
+  it("is not misled by samples that hang together", function()
+    -- Five processes, each with a level of its own: the interval must be about as wide as the levels are apart, not as the samples.
+    local next_random, values, clusters = stats.random(11), {}, {}
+    for process = 1, 5 do
+      clusters[process] = 20
+      for i = 1, 20 do values[#values + 1] = 100 + 5 * process + normal(next_random) + 0 * i end
+    end
+    local alone, together = stats.interval(values, { resamples = 10000 }), stats.interval(values, { resamples = 10000, clusters = clusters })
+    assert.equal(alone.median, together.median)
+    assert.is_true(alone.high - alone.low < 6)
+    assert.is_true(together.high - together.low > 9)
+    assert.same({ low_severe = 0, low_mild = 0, high_mild = 0, high_severe = 0 }, stats.outliers({ 1, 1.1, 1.2, 1.3, 9, 9.9, 10.8, 11.7 }, { 4, 4 }))
+    assert.error_matches(function() stats.interval({ 1, 2, 3 }, { clusters = { 2 } }) end, "clusters of 2 values, but there are 3")
+  end)
+
   it("knows an exact line and its slope", function()
     local got = stats.slope_interval({ 1, 2, 3, 4 }, { 3, 6, 9, 12 })
     assert.same({ 3, 3, 3, 1 }, { got.slope, got.low, got.high, got.r2 })
@@ -419,6 +434,87 @@ describe("umbra bench", function()
     assert.matches("bad.lua:2: `component.name` must be a string, not 1", result.err)
     assert.matches("broken.lua:1: ", result.err)
     assert.matches("good/fine +[%d.]+ ns", result.out)
+  end)
+
+  it("compares two reports, and says what cannot be compared", function()
+    local function record(id, level, more)
+      local times = {}
+      for i = 1, 20 do times[i] = 1000 * (level + i % 5 * 0.01) end
+      local case = { id = id, group = "g", name = id, kind = "component", params = {}, unit = "call", clock = "cpu", per = 1, sides = {} }
+      local load = { seconds = 1, ticks = 200, steal = 0, other = 0, waited = 0, loaded = false }
+      local counts = {}
+      for i = 1, 20 do counts[i] = 1000 end
+      local got = report.record(case, { sides = { { name = "", counts = counts, wall = times, cpu = times, units = {} } }, load = load })
+      for key, value in pairs(more or {}) do got[key] = value end
+      return got
+    end
+    local function whole(cases, more)
+      local all = { schema = "umbra.bench", version = 1, time = 1, host = { model = "m", cores = 2 }, options = { quick = false }, errors = {},
+        cases = cases }
+      for key, value in pairs(more or {}) do all[key] = value end
+      return all
+    end
+    local function file(name, cases, more) return folder.write(name .. ".json", report.json(whole(cases, more))) end
+    local before = file("before", { record("same", 10), record("slower", 10), record("warm", 10), record("faster", 10), record("gone", 10),
+      record("busy", 10) })
+    local busy = { load = { seconds = 1, ticks = 200, steal = 0.1, other = 0, waited = 0, loaded = true } }
+    local after = file("after", { record("same", 10.01), record("slower", 14), record("warm", 10.8), record("faster", 7), record("new", 10),
+      record("busy", 14, busy) })
+    local result = umbra.run { "bench", "diff", before, after }
+    assert.equal(1, result.code)
+    assert.matches("same +%+0.1 %% .*no change\n", result.out)
+    assert.matches("slower +%+39.9 %% .*p < 0.001, regressed\n", result.out)
+    assert.matches("faster +%-29.9 %% .*improved\n", result.out)
+    assert.matches("busy +%+39.9 %% .*loaded\n", result.out)
+    assert.matches("not compared: new: not there before\n", result.out)
+    assert.matches("not compared: gone: not measured now\n", result.out)
+    assert.matches("regressed: slower: %+39.9 %% slower", result.err)
+    assert.matches("warning: warm: %+8.0 %% slower", result.err)
+    assert.equal(2, select(2, result.err:gsub("\n", "")))
+    assert.equal(0, umbra.run({ "bench", "diff", before, after, "--threshold", "50" }).code)
+    assert.equal(0, umbra.run({ "bench", "diff", before, before }).code)
+
+    local text = umbra.run({ "bench", "diff", before, after, "--markdown" }).out
+    assert.matches("2 regressed, 1 improved, 1 loaded, 1 no change", text)
+    assert.matches("\n| slower | %+39.9 %% | %+[%d.]+ %% to %+[%d.]+ %% | 0.000 | %*%*regressed%*%* |\n", text)
+
+    local elsewhere = file("elsewhere", { record("same", 10) }, { host = { model = "other", cores = 64 } })
+    result = umbra.run { "bench", "diff", before, elsewhere }
+    assert.equal(0, result.code)
+    assert.matches("times cannot be compared.*processor m, not other; cores 2, not 64", result.out)
+    result = umbra.run { "bench", "diff", file("old", {}, { version = 0 }), after }
+    assert.matches("nothing can be compared: its schema has version 0, not 1", result.out)
+    result = umbra.run { "bench", "diff", file("quick", {}, { options = { quick = true } }), after }
+    assert.matches("nothing can be compared: one of the two was measured with %-%-quick", result.out)
+  end)
+
+  it("checks promises", function()
+    local file = scenario("promises", QUICK:format("chain", "0.5"))
+    local contract = scenario("contract", [[
+      return require("umbra.bench").contract {
+        { name = "kept", of = "promises/chain", figure = "ns", at_most = 1e6, published = "here" },
+        { name = "broken", of = "promises/chain", figure = "ns", at_most = 0.001, published = "here" },
+        { name = "unknown", of = "promises/none", figure = "ns", at_most = 1, published = "here" },
+      }]])
+    local json = folder.path .. "/promises.json"
+    local result = umbra.run { "bench", "contract", file, contract, "--quick", "--json", json }
+    assert.equal(1, result.code)
+    assert.matches("\nkept +at most 1000000 ns +[%d.]+ ns  holds %(here%)\n", result.out)
+    assert.matches("\nbroken +at most 0.001 ns +[%d.]+ ns  MISSED", result.out)
+    assert.matches("\nunknown .*not measured: no case of that name", result.out)
+    assert.equal(1, umbra.run({ "bench", "contract", contract, "--report", json }).code)
+    assert.equal(126, umbra.run({ "bench", "contract", file }).code)
+  end)
+
+  it("runs the example of its page: which of two settings is faster, and how sure that is", function()
+    local text = tree.read("docs/bench.md"):match "```lua\n(.-)```"
+    assert.is_true(select(2, text:gsub("\n", "")) <= 15)
+    local program = require("umbra.host").folder() .. build.program("fib", "bare", 4)
+    local file = scenario("fusing", (text:gsub('"program.elf"', function() return ("%q"):format(program) end)))
+    local result = umbra.run({ "bench", file, "--quick" }, { seconds = 60 })
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+    assert.matches("\n  fused / plain +0%.%d+  %[0%.%d+, [01]%.%d+%]  fused is faster, p [<=] 0%.%d+\n", result.out)
   end)
 
   it("stops a routine that never ends, one that crashes, and measures the others", function()

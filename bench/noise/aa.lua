@@ -4,7 +4,7 @@
 --
 -- SPDX-License-Identifier: MIT
 local bench = require "umbra.bench"
-local ffi, C, cpu = require "ffi", require("umbra.clib").C, require "umbra.cpu"
+local C = require("umbra.clib").C
 local machine, mem, mmu, tlb = require "umbra.machine", require "umbra.mem", require "umbra.mmu", require "umbra.tlb"
 local build = bench.file "../guest/build.lua"
 
@@ -34,25 +34,11 @@ local function walker()
   return { w = w, close = function() w:close() m:close() end }
 end
 
-local function words()
-  local list = ffi.new("uint32_t[?]", 512)
-  for i = 0, 511 do list[i] = ({ 0x00150513, 0x0005b503, 0x4505, 0x02a58533 })[i % 4 + 1] end
-  return { list = list, mask = cpu.isa_mask "rv64gc", decoded = ffi.new "struct um_riscv_decoded" }
-end
-
 local group = {
   { name = "load", setup = memory, routine = function(m, i) return m:load(RAM + i % 8192 * 8, 8) end, teardown = close },
-  { name = "store", setup = memory, routine = function(m, i) m:store(RAM + i % 8192 * 8, 1, i) end, teardown = close },
   { name = "hit", per = 10000, setup = filled, teardown = close, routine = function(t) return t:sweep { at = 0, stride = 4160, count = 10000 } end },
   { name = "flush", setup = filled, teardown = close, routine = function(t) C.um_tlb_fill(t.ptr, 0, 4096, 4096) C.um_tlb_flush(t.ptr) end },
   { name = "walk", setup = walker, teardown = close, routine = function(s, i) return s.w:translate(i % 512 * 4096, "r") end },
-  {
-    name = "decode", setup = words,
-    routine = function(s, i)
-      C.um_riscv_decode(s.list[i % 512], s.mask, s.decoded)
-      return s.decoded.op
-    end,
-  },
 }
 for i, case in ipairs(group) do
   case.sides = { { "a" }, { "b" } }
@@ -67,6 +53,6 @@ for _, kernel in ipairs { "fib", "qsort" } do
 end
 group[#group + 1] = bench.process { name = "run native", command = { build.native_program "sieve", "24" }, sides = { { "a" }, { "b" } } }
 group[#group + 1] = bench.process {
-  name = "run umbra", command = { "build/umbra", "run", "bare", "kernel=" .. build.program("fib", "bare", 6) }, sides = { { "a" }, { "b" } },
+  name = "run umbra", command = { bench.umbra, "run", "bare", "kernel=" .. build.program("fib", "bare", 6) }, sides = { { "a" }, { "b" } },
 }
 return bench(group)

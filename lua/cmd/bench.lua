@@ -329,7 +329,7 @@ end
 local COMMANDS = { diff = run_diff, contract = run_contract }
 
 local function main(args)
-  if args[1] == "--worker" then return run.worker(args[2], args[3], args[4] == "--quick") end
+  if args[1] == "--worker" then return run.worker(args[2], args[3], args[4] == "quick", tonumber(args[5])) end
   local command = COMMANDS[args[1]]
   if command then return command { unpack(args, 2) } end
   return run_scenarios(args)

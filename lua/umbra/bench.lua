@@ -232,19 +232,23 @@ end
 
 local SECOND = 1e9
 -- warm and target: nanoseconds for a side; samples: at most; fewest: of runs that take long.
-local FULL  = { warm = 0.3 * SECOND, target = 3 * SECOND, samples = 100, fewest = 9 }
-local QUICK = { warm = 0.03 * SECOND, target = 0.25 * SECOND, samples = 50, fewest = 3 }
+local FULL  = { warm = 0.5 * SECOND, target = 3 * SECOND, samples = 100, fewest = 9 }
+local QUICK = { warm = 0.1 * SECOND, target = 0.25 * SECOND, samples = 50, fewest = 5 }
 
 local function never() return false end
 
 -- Takes the times of one case (umbra.bench.sample), or raises. options: quick, stop, progress, watch = false (nothing need be stopped from
--- within), and whatever FULL has.
+-- within), share (this is one of so many processes), and whatever FULL has.
 function bench.sample(case, options)
   options = options or {}
   local context = { stop = options.stop or never, progress = options.progress, limit = case.limit, watch = options.watch ~= false }
   for key, value in pairs(options.quick and QUICK or FULL) do context[key] = options[key] or value end      -- any order will do
   context.samples = math.min(case.samples or context.samples, context.samples)
   context.fewest = math.min(context.fewest, context.samples)
+  if options.share then                           -- one of several processes
+    for _, key in ipairs { "warm", "target", "samples", "fewest" } do context[key] = context[key] / options.share end
+    context.samples, context.fewest = math.ceil(context.samples), math.ceil(context.fewest)
+  end
   return sample.run(case, context)
 end
 

@@ -89,7 +89,7 @@ local function compare_sides(old, new, limits, changes, cannot)
     if not before then
       note(cannot, "%s: not there before", what)
     elseif side.estimate and before.estimate then
-      local change = stats.compare(times_of(old, before), times_of(new, side))
+      local change = stats.compare(times_of(old, before), times_of(new, side), { clusters = side.processes, clusters_before = before.processes })
       change.id, change.side = new.id, side.name
       change.verdict = compare.verdict(change, compare.NOISE[new.kind], limits.warn, loaded(old) or loaded(new))
       changes[#changes + 1] = change

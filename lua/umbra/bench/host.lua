@@ -60,19 +60,25 @@ end
 
 local function own() return (host.used(0) + host.used(-1)) / 1e9 * TICKS end
 
--- Starts watching. The function it returns gives what happened since, once or several times: { seconds, steal, other, waited, loaded },
--- steal and other as shares of the host's time (all cores), waited as share of wall time.
+-- Whether a load is one: load.loaded. waited: another share of wall time than this process's own.
+function host.judge(load, late)
+  load.waited = late or load.waited
+  local limit = math.max(LOADED, LEAST / load.ticks)
+  load.loaded = load.steal > limit or load.other > limit or load.waited > LOADED
+  return load
+end
+
+-- Starts watching. The function it returns gives what happened since, once or several times: { seconds, ticks, steal, other, waited, loaded },
+-- steal and other as shares of the host's time (all cores, ticks), waited as share of wall time.
 function host.watch()
   local start, before, mine, late = host.wall(), ticks(), own(), waited()
   return function()
     local elapsed, now = host.wall() - start, ticks()
     local total = math.max(now.total - before.total, 1)
-    local steal = math.max(now.steal - before.steal, 0)
-    local other = math.max(now.busy - before.busy - (own() - mine), 0)
-    local load = { seconds = elapsed / 1e9, steal = steal / total, other = other / total, waited = (waited() - late) / elapsed }
-    local limit = math.max(LOADED * total, LEAST)
-    load.loaded = steal > limit or other > limit or load.waited > LOADED
-    return load
+    return host.judge {
+      seconds = elapsed / 1e9, ticks = total, steal = math.max(now.steal - before.steal, 0) / total,
+      other = math.max(now.busy - before.busy - (own() - mine), 0) / total, waited = (waited() - late) / elapsed,
+    }
   end
 end
 

@@ -23,11 +23,12 @@ function report.failed(case, text)
   return record
 end
 
-local function ratio_of(first, other, a, b)
+-- The ratio of two sides that were measured turn by turn. The last pair may lack its second half.
+local function ratio_of(one, other, a, b)
   local n, left, right = math.min(#a, #b), {}, {}
   for k = 1, n do left[k], right[k] = a[k], b[k] end
-  local ratio = stats.paired(left, right)
-  return { side = first, to = other, median = ratio.median, low = ratio.low, high = ratio.high, p = ratio.p, pairs = ratio.n }
+  local ratio = stats.paired(left, right, { clusters = #a == #b and one.processes or nil })
+  return { side = one.name, to = other.name, median = ratio.median, low = ratio.low, high = ratio.high, p = ratio.p, pairs = ratio.n }
 end
 
 -- The record of a case: what sample.run gave, with what follows from it.
@@ -36,7 +37,8 @@ function report.record(case, got)
   record.load, record.interrupted, record.per = got.load, got.interrupted, case.per or (case.kind == "process" and 1 or nil)
   for i, side in ipairs(got.sides) do
     local mine = { name = side.name, params = side.params, missing = side.missing, command = side.command, counters = side.counters,
-      counts = side.counts, wall = side.wall, cpu = side.cpu, units = next(side.units) and side.units or nil }
+      counts = side.counts, wall = side.wall, cpu = side.cpu, units = next(side.units) and side.units or nil,
+      processes = side.processes }
     if #side.counts > 0 then
       local ok, estimate, list = pcall(sample.estimate, side, case.clock, record.per)
       if not ok then return report.failed(case, estimate) end
@@ -47,7 +49,7 @@ function report.record(case, got)
   for i = 2, #record.sides do
     if values[1] and values[i] then
       record.ratios = record.ratios or {}
-      table.insert(record.ratios, ratio_of(record.sides[1].name, record.sides[i].name, values[1], values[i]))
+      table.insert(record.ratios, ratio_of(record.sides[1], record.sides[i], values[1], values[i]))
     end
   end
   return record

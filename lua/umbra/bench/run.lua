@@ -1,24 +1,30 @@
 -- run: measures cases in processes of their own, one after the other.
 --
 -- A process for each case: LuaJIT's traces and the memory of one case do not change the next, a routine that never ends is killed,
--- one that crashes takes nothing with it. The worker (umbra bench --worker) sends lines of JSON on descriptor 3: { progress = share }
+-- one that crashes takes nothing with it. A component gets several: where its data and code happen to lie, and what LuaJIT happens to
+-- compile, can make more of a difference than what is measured, and within one process it looks like the
+-- truth.
+--
+-- The worker (umbra bench --worker) sends lines of JSON on descriptor 3: { progress = done }
 -- as it goes, at last { got = what sample.run gave } or { error = text }.
 -- SPDX-License-Identifier: MIT
 local cjson  = require "cjson"
 local uv     = require "luv"
 local bench  = require "umbra.bench"
 local host   = require "umbra.host"
+local load   = require "umbra.bench.host"
 local report = require "umbra.bench.report"
 
 local run = {}
 
+local PROCESSES = 5                               -- for a component
 local GRACE = 2                                   -- seconds beyond a limit after which a silent worker is killed
 local BEAT = 0.2                                  -- seconds between two signs of life
 
 -- Worker -------------------------------------------------------------------------------------------------------------------
 
--- The worker's side: measures case `id` of the scenario `path` and says so on descriptor 3.
-function run.worker(path, id, quick)
+-- The worker's side: measures case `id` of the scenario `path`, as one of `share` processes, and says so on descriptor 3.
+function run.worker(path, id, quick, share)
   local function say(message)
     local text, at = cjson.encode(message) .. "\n", 1
     while at <= #text do at = at + assert(uv.fs_write(3, text:sub(at), -1)) end
@@ -32,7 +38,7 @@ function run.worker(path, id, quick)
     end
     return stopped
   end
-  local options = { quick = quick, watch = false, stop = stop, progress = function(share) say { progress = share } end }
+  local options = { quick = quick, share = share, watch = false, stop = stop, progress = function(done) say { progress = done } end }
   local ok, why = pcall(function()
     for _, case in ipairs(bench.expand(bench.load(path), quick)) do
       if case.id == id then say { got = bench.sample(case, options) } return end
@@ -50,7 +56,7 @@ end
 local function start(case, options)
   local self = { heard = host.seconds(), message = {} }
   local pipe, rest = uv.new_pipe(), ""
-  local words = { "bench", "--worker", case.file, case.id, options.quick and "--quick" or nil }
+  local words = { "bench", "--worker", case.file, case.id, options.quick and "quick" or "full", tostring(options.share) }
   local process, why = uv.spawn(uv.exepath(), { args = words, stdio = { nil, 2, 2, pipe } }, function(code, signal)
     self.code, self.signal = code, signal
   end)
@@ -74,8 +80,8 @@ local function start(case, options)
   return self
 end
 
--- Runs one case in a process of its own and returns its record.
-local function run_case(case, options)
+-- Runs a worker to its end: what sample.run gave there, or nil and why there is nothing.
+local function run_worker(case, options)
   local worker = start(case, options)
   local limit, asked, late = case.limit + GRACE, nil, false
   local timer = uv.new_timer()
@@ -92,11 +98,55 @@ local function run_case(case, options)
   timer:close()
   worker.process:close()
   local message = worker.message
-  if late then return report.failed(case, ("still running after %g seconds: stopped"):format(case.limit)) end
-  if message.got then return report.record(case, message.got) end
-  if message.error then return report.failed(case, message.error) end
-  if asked then return report.failed(case, "interrupted before there was a result") end
-  return report.failed(case, ("its process ended with %s"):format(worker.signal ~= 0 and "signal " .. worker.signal or "exit code " .. worker.code))
+  if late then return nil, ("still running after %g seconds: stopped"):format(case.limit) end
+  if message.got or message.error then return message.got, message.error end
+  if asked then return nil, "interrupted before there was a result" end
+  return nil, ("its process ended with %s"):format(worker.signal ~= 0 and "signal " .. worker.signal or "exit code " .. worker.code)
+end
+
+-- Appends what another process measured. Each side notes how many of its samples come from each.
+local function add(whole, got)
+  for i, side in ipairs(got.sides) do
+    local into = whole.sides[i]
+    for _, key in ipairs { "counts", "wall", "cpu" } do
+      for _, value in ipairs(side[key]) do table.insert(into[key], value) end
+    end
+    into.linear = into.linear and side.linear
+    table.insert(into.processes, #side.counts)
+  end
+  whole.load.waited = whole.load.waited + got.load.waited
+end
+
+-- Runs a component in several processes, which share the time and the samples.
+local function run_processes(case, options)
+  local watch, whole = load.watch(), nil
+  for n = 1, PROCESSES do
+    local got, why = run_worker(case, {
+      quick = options.quick, share = PROCESSES, interrupted = options.interrupted,
+      progress = options.progress and function(share) options.progress((n - 1 + share) / PROCESSES) end,
+    })
+    if not got and not (whole and options.interrupted()) then return nil, why end
+    if not whole then
+      whole = got
+      for _, side in ipairs(whole.sides) do side.processes = { #side.counts } end
+    elseif got and not got.interrupted then
+      add(whole, got)
+    end
+    if options.interrupted() then
+      whole.interrupted = true
+      break
+    end
+  end
+  whole.load = load.judge(watch(), whole.load.waited / PROCESSES)
+  return whole
+end
+
+local function run_case(case, options)
+  local several = case.kind == "component"
+  options.share = 1
+  local got, why = (several and run_processes or run_worker)(case, options)
+  if not got then return report.failed(case, why) end
+  return report.record(case, got)
 end
 
 -- Measures `cases` (bench.expand) and calls on_record(record) after each. options: quick, progress(case, number, share). Returns the number

@@ -17,6 +17,7 @@ local MS = 1e6                                    -- nanoseconds
 local SENTINEL = 6616158211573760000              -- a result that no routine gives; exact as double and as 64-bit integer
 local TRIVIAL = 5000                              -- nanoseconds a call from which on interpreting the loop around it does not matter
 local TURNS = 250                                 -- of a loop that LuaJIT has not compiled yet
+local LONG = 100000                               -- nanoseconds from which on a single call is all the warm-up there need be
 local TRIES = 3                                   -- at compiling the loop
 local HOOKED = 1000                               -- bytecodes between two looks at whether the interpreter runs
 
@@ -57,17 +58,17 @@ local function time(loop, state, count)
   return wall, host.cpu() - cpu
 end
 
--- Runs longer and longer batches for `budget` nanoseconds; returns nanoseconds a call in the last ones. Not one turn at first: LuaJIT
--- gives up recording a loop that ends at once, and after some tries it leaves the loop to the interpreter for ever.
+-- Runs longer and longer batches for `budget` nanoseconds; returns nanoseconds a call in the last ones, wall and CPU time. Not one
+-- turn at first: LuaJIT gives up recording a loop that ends at once, and after some tries it leaves the loop to the interpreter for ever.
 local function warm(loop, state, budget, context)
-  local count, spent, per_call = TURNS, 0
+  local count, spent, per_call, cpu_per_call = TURNS, 0
   repeat
-    local wall = time(loop, state, count)
-    spent, per_call = spent + wall, wall / count
+    local wall, cpu = time(loop, state, count)
+    spent, per_call, cpu_per_call = spent + wall, wall / count, cpu / count
     if wall < budget / 20 and wall < 10 * MS then count = count * 2 end
     check_stop(context)
   until spent >= budget
-  return per_call
+  return per_call, cpu_per_call
 end
 
 -- Bytecodes that the interpreter runs a call: next to none when the loop is compiled, for compiled code calls no hook.
@@ -101,15 +102,17 @@ end
 -- The loop over `routine` and nanoseconds a call. Short routines must be compiled; and since what LuaJIT makes of the same code depends on
 -- which of its parts became hot first, the fastest of some tries counts.
 local function loop_for(routine, state, result, context)
-  local single, alone = loop_of(routine, result), math.huge
-  for _ = 1, TRIES do alone = math.min(alone, (time(single, state, 1))) end
-  if alone * TURNS > context.warm and alone > TRIVIAL then return single, alone end
-  local best, least = nil, math.huge
+  local single, alone, alone_cpu = loop_of(routine, result), math.huge, math.huge
+  for _ = 1, TRIES do
+    local wall, cpu = time(single, state, 1)
+    alone, alone_cpu = math.min(alone, wall), math.min(alone_cpu, cpu)
+  end
+  if alone * TURNS > context.warm and alone_cpu > LONG then return single, alone end
+  local best, least, least_cpu = nil, nil, math.huge
   for _ = 1, TRIES do
     local loop = loop_of(routine, result)
-    local per_call = warm(loop, state, context.warm / TRIES, context)
-    if per_call >= TRIVIAL then return loop, per_call end
-    if interpreted(loop, state, per_call) < 1 and per_call < least then best, least = loop, per_call end
+    local wall, cpu = warm(loop, state, context.warm / TRIES, context)
+    if (cpu >= TRIVIAL or interpreted(loop, state, wall) < 1) and cpu < least_cpu then best, least, least_cpu = loop, wall, cpu end
   end
   if not best then error(("LuaJIT does not compile the routine: %s"):format(context.aborted or "it gave no reason"), 0) end
   return best, least
@@ -352,7 +355,8 @@ function sample.estimate(record, clock, per)
     calls[i] = per and count * per or record.units[i]
     values[i] = times[i] / calls[i]
   end
-  local median, mean = stats.interval(values), stats.mean_interval(values)
+  local options = { clusters = record.processes }
+  local median, mean = stats.interval(values, options), stats.mean_interval(values, options)
   local call, least = median.median * (per or 1), record.floor and record.floor[clock] or 0
   if call <= least then                           -- the loop around it takes as much
     error(("%.3g ns a call: that is no time. Does the routine do what it should?"):format(call), 0)
@@ -360,10 +364,10 @@ function sample.estimate(record, clock, per)
   local result = {
     median = { value = median.median, low = median.low, high = median.high }, mean = { value = mean.mean, low = mean.low, high = mean.high },
     deviation = stats.deviation(values), mad = stats.mad(values), least = stats.sorted(values)[1], samples = #values,
-    outliers = stats.outliers(values),
+    outliers = stats.outliers(values, record.processes),
   }
   if record.linear and #values > 1 then
-    local slope = stats.slope_interval(calls, times)
+    local slope = stats.slope_interval(calls, times, options)
     result.slope = { value = slope.slope, low = slope.low, high = slope.high, r2 = slope.r2 }
   end
   return result, values

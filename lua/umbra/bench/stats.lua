@@ -82,9 +82,21 @@ function stats.geometric_mean(values)
   return math.exp(sum / #values)
 end
 
--- Tukey's fences: how many values lie more than 1.5 (mild) or 3 (severe) interquartile ranges outside the quartiles.
-function stats.outliers(values)
-  local list = sorted(values)
+-- The values as shares of the median of their cluster: what is left when the processes' own levels are taken away.
+local function levelled(values, clusters)
+  local result, at = {}, 0
+  for _, count in ipairs(clusters) do
+    local median = stats.median { unpack(values, at + 1, at + count) }
+    for i = at + 1, at + count do result[i] = values[i] / median end
+    at = at + count
+  end
+  return result
+end
+
+-- Tukey's fences: how many values lie more than 1.5 (mild) or 3 (severe) interquartile ranges outside the quartiles. With clusters: after
+-- their levels are taken away.
+function stats.outliers(values, clusters)
+  local list = sorted(clusters and levelled(values, clusters) or values)
   local q1, q3 = stats.quantile(list, 0.25), stats.quantile(list, 0.75)
   local range, found = q3 - q1, { low_severe = 0, low_mild = 0, high_mild = 0, high_severe = 0 }
   for _, value in ipairs(list) do
@@ -115,21 +127,47 @@ end
 
 -- Bootstrap ----------------------------------------------------------------------------------------------------------------
 
--- Fills to[0] to to[resamples - 1] with the medians of resamples of the sorted `list`; returns the generator's next state.
-local function medians(list, to, resamples, x)
-  local n = #list
-  local scale, lower, upper = n / 2^31, math.floor((n + 1) / 2), math.floor(n / 2) + 1
-  local value, drawn = doubles_t(n), counts_t(n)
-  for i = 1, n do value[i - 1] = list[i] end
+-- Samples of several processes hang together: clusters = their numbers, in order, adding up to n (nil: one cluster of all). A resample then
+-- draws clusters first and values within them, as many clusters as there are. Returns first place and size of each.
+local function layout(n, clusters)
+  clusters = clusters or { n }
+  local first, size, at = counts_t(#clusters), counts_t(#clusters), 0
+  for i, count in ipairs(clusters) do
+    first[i - 1], size[i - 1] = at, count
+    at = at + count
+  end
+  if at ~= n then fault.raise("clusters of %d values, but there are %d", at, n) end
+  return first, size, #clusters
+end
+
+-- Fills to[0] to to[resamples - 1] with the medians of resamples of `values`; returns the generator's next state.
+local function medians(values, clusters, to, resamples, x)
+  local n, order = #values, {}
+  local first, size, groups = layout(n, clusters)
+  for i = 1, n do order[i] = i end
+  table.sort(order, function(a, b) return values[a] < values[b] or values[a] == values[b] and a < b end)
+  local value, rank_of, drawn = doubles_t(n), counts_t(n), counts_t(n)
+  for rank, i in ipairs(order) do value[rank - 1], rank_of[i - 1] = values[i], rank - 1 end
   for r = 0, resamples - 1 do
     ffi.fill(drawn, 4 * n)
-    for _ = 1, n do
+    local total = 0
+    for _ = 1, groups do
       x = bxor(x, lshift(x, 13))
       x = bxor(x, rshift(x, 17))
       x = bxor(x, lshift(x, 5))
-      local rank = math.floor(rshift(x, 1) * scale)
-      drawn[rank] = drawn[rank] + 1
+      local group = math.floor(rshift(x, 1) * (groups / 2^31))
+      local base, count = first[group], size[group]
+      local scale = count / 2^31
+      total = total + count
+      for _ = 1, count do
+        x = bxor(x, lshift(x, 13))
+        x = bxor(x, rshift(x, 17))
+        x = bxor(x, lshift(x, 5))
+        local rank = rank_of[base + math.floor(rshift(x, 1) * scale)]
+        drawn[rank] = drawn[rank] + 1
+      end
     end
+    local lower, upper = math.floor((total + 1) / 2), math.floor(total / 2) + 1
     local rank, seen = 0, drawn[0]
     while seen < lower do
       rank = rank + 1
@@ -146,18 +184,27 @@ local function medians(list, to, resamples, x)
 end
 
 -- Likewise for the ratio of two sums over the drawn places: means (below all ones) and slopes.
-local function ratios_of_sums(above, below, to, resamples, x)
+local function ratios_of_sums(above, below, clusters, to, resamples, x)
   local n = #above
-  local scale, a, b = n / 2^31, doubles_t(n), doubles_t(n)
+  local first, size, groups = layout(n, clusters)
+  local a, b = doubles_t(n), doubles_t(n)
   for i = 1, n do a[i - 1], b[i - 1] = above[i], below[i] end
   for r = 0, resamples - 1 do
     local sum_a, sum_b = 0, 0
-    for _ = 1, n do
+    for _ = 1, groups do
       x = bxor(x, lshift(x, 13))
       x = bxor(x, rshift(x, 17))
       x = bxor(x, lshift(x, 5))
-      local at = math.floor(rshift(x, 1) * scale)
-      sum_a, sum_b = sum_a + a[at], sum_b + b[at]
+      local group = math.floor(rshift(x, 1) * (groups / 2^31))
+      local base, count = first[group], size[group]
+      local scale = count / 2^31
+      for _ = 1, count do
+        x = bxor(x, lshift(x, 13))
+        x = bxor(x, rshift(x, 17))
+        x = bxor(x, lshift(x, 5))
+        local at = base + math.floor(rshift(x, 1) * scale)
+        sum_a, sum_b = sum_a + a[at], sum_b + b[at]
+      end
     end
     to[r] = sum_a / sum_b
   end
@@ -193,7 +240,7 @@ local function settings(options)
   options = options or {}
   local seed = tobit(options.seed or SEED)
   if seed == 0 then fault.raise("the seed of a xorshift must not be 0") end
-  return options.resamples or RESAMPLES, seed, options.level or LEVEL
+  return options.resamples or RESAMPLES, seed, options.level or LEVEL, options.clusters
 end
 
 -- Two-sided: twice the share of resampled ratios on the far side of 1.
@@ -206,31 +253,32 @@ local function p_of(ratios, resamples)
   return math.min(1, 2 * math.min(below, above) / resamples)
 end
 
--- The median of `values` and its bootstrap interval: { median =, low =, high =, n = }. options: level (0.95), resamples (100000), seed.
+-- The median of `values` and its bootstrap interval: { median =, low =, high =, n = }. options, here and below: level (0.95), resamples
+-- (100000), seed, clusters (how many of the values, one after the other, come from each process).
 function stats.interval(values, options)
-  local resamples, seed, level = settings(options)
-  local list, to = sorted(values), doubles_t(resamples)
-  medians(list, to, resamples, seed)
+  local resamples, seed, level, clusters = settings(options)
+  local median, to = stats.median(values), doubles_t(resamples)
+  medians(values, clusters, to, resamples, seed)
   local low, high = bounds(to, resamples, level)
-  return { median = middle(list), low = low, high = high, n = #list }
+  return { median = median, low = low, high = high, n = #values }
 end
 
 -- The same for the mean: { mean =, low =, high =, n = }.
 function stats.mean_interval(values, options)
-  local resamples, seed, level = settings(options)
+  local resamples, seed, level, clusters = settings(options)
   local ones, to = {}, doubles_t(resamples)
   for i = 1, #values do ones[i] = 1 end
-  ratios_of_sums(values, ones, to, resamples, seed)
+  ratios_of_sums(values, ones, clusters, to, resamples, seed)
   local low, high = bounds(to, resamples, level)
   return { mean = stats.mean(values), low = low, high = high, n = #values }
 end
 
 -- The slope of y over x through the origin: { slope =, low =, high =, r2 =, n = }.
 function stats.slope_interval(x, y, options)
-  local resamples, seed, level = settings(options)
+  local resamples, seed, level, clusters = settings(options)
   local xy, xx, to = {}, {}, doubles_t(resamples)
   for i = 1, #x do xy[i], xx[i] = x[i] * y[i], x[i] * x[i] end
-  ratios_of_sums(xy, xx, to, resamples, seed)
+  ratios_of_sums(xy, xx, clusters, to, resamples, seed)
   local slope, r2 = stats.slope(x, y)
   local low, high = bounds(to, resamples, level)
   return { slope = slope, low = low, high = high, r2 = r2, n = #x }
@@ -240,27 +288,27 @@ end
 -- difference this large is if there is none.
 function stats.paired(a, b, options)
   if #a ~= #b then fault.raise("pairs need as many values on both sides: %d and %d", #a, #b) end
-  local resamples, seed, level = settings(options)
+  local resamples, seed, level, clusters = settings(options)
   local ratios, to = {}, doubles_t(resamples)
   for i = 1, #a do ratios[i] = a[i] / b[i] end
-  local list = sorted(ratios)
-  medians(list, to, resamples, seed)
+  local median = stats.median(ratios)
+  medians(ratios, clusters, to, resamples, seed)
   local p = p_of(to, resamples)
   local low, high = bounds(to, resamples, level)
-  return { median = middle(list), low = low, high = high, p = p, n = #list }
+  return { median = median, low = low, high = high, p = p, n = #ratios }
 end
 
 -- How the median of `after` relates to that of `before`, which were not measured in pairs: { ratio =, low =, high =, p =, n = }. Both
--- are resampled.
+-- are resampled. options.clusters and options.clusters_before: of each.
 function stats.compare(before, after, options)
-  local resamples, seed, level = settings(options)
+  local resamples, seed, level, clusters = settings(options)
   local a, b = doubles_t(resamples), doubles_t(resamples)
-  local old, new = sorted(before), sorted(after)
-  medians(new, b, resamples, medians(old, a, resamples, seed))
+  local ratio = stats.median(after) / stats.median(before)
+  medians(after, clusters, b, resamples, medians(before, options and options.clusters_before, a, resamples, seed))
   for r = 0, resamples - 1 do b[r] = b[r] / a[r] end
   local p = p_of(b, resamples)
   local low, high = bounds(b, resamples, level)
-  return { ratio = middle(new) / middle(old), low = low, high = high, p = p, n = #new }
+  return { ratio = ratio, low = low, high = high, p = p, n = #after }
 end
 
 return stats

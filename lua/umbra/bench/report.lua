@@ -71,13 +71,13 @@ end
 
 local function scaled(value)
   local scale, letter = 1, ""
-  for _, row in ipairs { { 1e9, "G" }, { 1e6, "M" }, { 1e3, "k" } } do
+  for _, row in ipairs { { 1e9, "G " }, { 1e6, "M " }, { 1e3, "k " } } do
     if value >= row[1] then scale, letter = row[1], row[2] break end
   end
   return digits(value / scale):format(value / scale) .. " " .. letter
 end
 
--- What is done a second: "685 MIPS", "13.1 GiB/s", "152 M accesses/s"; nil for whole runs.
+-- What is done a second: "685 MIPS", "13.1 GiB/s", "152 M access/s"; nil for whole runs.
 function report.rate(record, ns)
   if record.kind == "process" then return end
   if record.unit == "instruction" and record.kind == "guest" then return ("%.0f MIPS"):format(1e3 / ns) end

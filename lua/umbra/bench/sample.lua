@@ -285,7 +285,8 @@ local function watch_jit(context)
     if what == "abort" then
       local text = known and type(code) == "number" and vmdef.traceerr[code] or tostring(code)
       local ok, full = pcall(string.format, text, type(info) == "function" and "a function" or tostring(info))
-      context.aborted = ok and full or text
+      text = ok and full or text
+      if not context.aborted or text:find "^NYI" then context.aborted = text end     -- what it does not know says more than what followed
     end
   end
 end

@@ -170,10 +170,10 @@ do
     end
     keys[i] = ("{ FUSE_KEY(%s, %s, %s, %s, %s), op_fused_%d }"):format(ops[1], ops[2], ops[3] or "0", digits[1], digits[2] or "0", i)
   end
-  out "Handler *const tier0_handlers[OPS_ALL] = {\n  [OP_ILLEGAL] = op_BAD,"
+  out "static Handler *const handlers[OPS_ALL] = {\n  [OP_ILLEGAL] = op_BAD,"
   for _, insn in ipairs(insns) do out("  [OP_%s] = op_%s,", cname(insn.name), cname(insn.name)) end
   out "  [OP_NEXT] = op_NEXT, [OP_NEXT_FAR] = op_NEXT_FAR, [OP_HOOK] = op_HOOK, [OP_BAD] = op_BAD,\n};\n"
-  out "Handler *const tier0_far_handlers[OPS] = {"
+  out "static Handler *const far_handlers[OPS] = {"
   for _, insn in ipairs(insns) do
     if insn.meaning.effects.direct then out("  [OP_%s] = op_%s__far,", cname(insn.name), cname(insn.name)) end
   end

@@ -8,6 +8,7 @@
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
 #include "cpu/riscv/trace.h"
+#include <signal.h>
 #include <string.h>
 
 #define ENVCFG_CBIE  (3ull << 4)
@@ -60,6 +61,23 @@ bool hart_fetch(Hart *hart, uint64_t gva, MmuResult *result)
 {
   if (!translate(hart, gva, 2, ACCESS_EXECUTE, hart->priv, result)) return false;
   return mem_ram(hart->mem, result->gpa, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
+}
+
+const uint8_t *hart_code(Hart *hart, uint64_t gva)
+{
+  MmuResult at;
+  if (!hart->window) return hart_fetch(hart, gva, &at) ? mem_ram(hart->mem, at.gpa, 2) : NULL;
+  if (window_flags(hart->window, gva) & WINDOW_EXECUTE) return hart->window->base + gva;
+  page_fault(hart, ACCESS_EXECUTE, gva);
+  return NULL;
+}
+
+bool hart_code_half(Hart *hart, uint64_t gva, uint16_t *half)
+{
+  const uint8_t *host = hart_code(hart, gva);
+  if (!host) return false;
+  if (!hart->window) return memcpy(half, host, 2), true;
+  return window_read(hart->window, gva, half, 2) || access_fault(hart, ACCESS_EXECUTE, gva);
 }
 
 // The page's host address and flags, NULL for a device or a hole.
@@ -333,6 +351,20 @@ void *hart_atomic(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, bool write)
   return place.host;
 }
 
+void hart_window_refused(Hart *hart, uint64_t gva, unsigned alignment, int access)
+{
+  const WindowFault *fault = window_fault();
+  if (gva & (alignment - 1)) {
+    hart_raise(hart, access == ACCESS_WRITE ? CAUSE_STORE_MISALIGNED : CAUSE_LOAD_MISALIGNED, gva);
+  } else if (gva >= WINDOW_BYTES) {
+    page_fault(hart, access, gva);
+  } else {
+    uint64_t at = (uint64_t)(fault->host - (uintptr_t)hart->window->base);      // behind gva where the access began in another page
+    if (fault->signal == SIGBUS) access_fault(hart, access, at);
+    else page_fault(hart, access, at);
+  }
+}
+
 // -- Cache blocks -------------------------------------------------------------------------------------
 
 // True where menvcfg, and for user mode senvcfg, has one of the bits.
@@ -347,6 +379,13 @@ static bool cbo_enabled(Hart *hart, uint64_t bits)
 bool hart_zero_block(Hart *hart, Tlb *tlb, uint64_t gva)
 {
   if (!cbo_enabled(hart, ENVCFG_CBZE)) return false;
+  if (hart->window) {
+    static const uint8_t zeros[BLOCK_BYTES];
+    if (window_write(hart->window, gva & ~(uint64_t)(BLOCK_BYTES - 1), zeros, BLOCK_BYTES)) return true;
+    hart_window_refused(hart, gva, 1, ACCESS_WRITE);
+    hart->trap_value = gva;
+    return false;
+  }
   Place place;
   tlb->misses[TLB_WRITE]++;
   if (!locate(hart, tlb, gva & ~(uint64_t)(BLOCK_BYTES - 1), BLOCK_BYTES, ACCESS_WRITE, &place)) {
@@ -367,6 +406,7 @@ bool hart_cbo(Hart *hart, Tlb *tlb, uint64_t gva, unsigned operation)
 {
   if (!cbo_enabled(hart, operation == 0 ? ENVCFG_CBIE : ENVCFG_CBCFE)) return false;
   uint64_t block = gva & ~(uint64_t)(BLOCK_BYTES - 1);
+  if (hart->window) return window_flags(hart->window, gva) & (WINDOW_READ | WINDOW_WRITE) || page_fault(hart, ACCESS_WRITE, gva);
   if (tlb_hit(tlb_entry(tlb, TLB_READ, block), block, 1)) return true;
   MmuResult result;
   bool found = translate(hart, block, BLOCK_BYTES, ACCESS_READ, hart->data_priv, &result);

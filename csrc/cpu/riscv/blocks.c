@@ -21,6 +21,7 @@ struct Blocks {
   uint32_t  used;                           // slots
   uint32_t  pages, alive, generation;
   uint64_t  decoded, invalidated;
+  uint8_t   copy[BLOCK_MOST * 4];           // of code in a window, where others may take it away at any time
   CodePage *bucket[PAGE_BUCKETS];
 };
 
@@ -45,7 +46,7 @@ static void free_pages(Blocks *blocks, Mem *mem)
   for (unsigned i = 0; i < PAGE_BUCKETS; i++) {
     for (CodePage *page = blocks->bucket[i], *next; page; page = next) {
       next = page->next;
-      mem_page_clear(mem, page->gpa, PAGE_CODE);
+      if (mem) mem_page_clear(mem, page->gpa, PAGE_CODE);
       free(page);
     }
     blocks->bucket[i] = NULL;
@@ -149,7 +150,7 @@ static Dinsn *put(Builder *b, unsigned op, unsigned index)
 {
   debug_check(b->slots < BLOCK_SLOTS);
   Dinsn *slot = &b->first[b->slots];
-  *slot = (Dinsn){ .fn = tier0_handlers[op] };
+  *slot = (Dinsn){ .fn = b->hart->tier0->handlers[op] };
   b->cold[b->slots++] = (Cold){ .op = (uint16_t)op, .offset = (uint8_t)(b->offset / 2), .index = (uint8_t)index, .accesses = (uint16_t)b->accesses };
   return slot;
 }
@@ -169,11 +170,11 @@ static void put_hook(Builder *b, unsigned at)
   Dinsn *slot = put(b, OP_HOOK, b->count);
   slot->a = (uint8_t)(b->offset / 2);
   if (place.guard.compare) {
-    slot->fn = tier0_hook_guards[place.guard.compare - UM_COND_EQ];
+    slot->fn = b->hart->tier0->hook_guards[place.guard.compare - UM_COND_EQ];
     slot->b = place.guard.reg;
     slot->imm = place.guard.constant;
   } else if (place.exact) {
-    slot->fn = tier0_hook_at;
+    slot->fn = b->hart->tier0->hook_at;
     slot->imm = (int32_t)place.pc;
   }
 }
@@ -196,12 +197,12 @@ static void put_insn(Builder *b, unsigned op, const Decoded *d, unsigned at)
     int64_t target = (int64_t)at + d->imm;
     bool far = target < 0 || target >= PAGE_BYTES;
     slot->imm = d->imm + (int32_t)b->offset;
-    if (far) slot->fn = tier0_far_handlers[op];
+    if (far) slot->fn = b->hart->tier0->far[op];
     put_link(b, b->count, far);
   }
   if (!hart_has(b->hart, EXT_C)) {
-    if (op == OP_jal && d->imm & 2) slot->fn = tier0_jal_misaligned;
-    if (op == OP_jalr) slot->fn = tier0_jalr_checked;
+    if (op == OP_jal && d->imm & 2) slot->fn = b->hart->tier0->jal_misaligned;
+    if (op == OP_jalr) slot->fn = b->hart->tier0->jalr_checked;
   }
   b->accesses += info->accesses;
   b->offset += d->length;
@@ -251,12 +252,12 @@ static Handler *fused_of(const Builder *b, const unsigned *at, unsigned items, u
   uint64_t op[3] = { 0 }, links[3] = { 0 };
   for (unsigned i = 0; i < items; i++) op[i] = b->cold[at[i]].op;
   for (unsigned i = 1; i < items; i++) links[i] = fusion_links(b, at, i);
-  Handler *fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1], links[2]));
-  if (!fn) fn = tier0_fused(FUSE_KEY(op[0], op[1], op[2], links[1] & 63, links[2] & 63));
+  Handler *fn = b->hart->tier0->fused(FUSE_KEY(op[0], op[1], op[2], links[1], links[2]));
+  if (!fn) fn = b->hart->tier0->fused(FUSE_KEY(op[0], op[1], op[2], links[1] & 63, links[2] & 63));
   *linked = sources_linked(links[1]) + sources_linked(links[2]);
   if (fn || items != 2) return fn;
   *linked = 0;
-  return tier0_fused(FUSE_KEY(op[0], op[1], 0, 0, 0));
+  return b->hart->tier0->fused(FUSE_KEY(op[0], op[1], 0, 0, 0));
 }
 
 // How many instructions from slot i on may be fused, at most 3, with their slots in `at`. A sequence begins with plain
@@ -266,7 +267,7 @@ static unsigned sequence_at(const Builder *b, unsigned i, unsigned *at)
   unsigned items = 0;
   for (unsigned j = i; j < b->slots && items < 3; j++) {
     unsigned op = b->cold[j].op;
-    if (op >= OPS || (riscv_ops[op].flags & OPF_STATE) || b->first[j].fn != tier0_handlers[op]) break;
+    if (op >= OPS || (riscv_ops[op].flags & OPF_STATE) || b->first[j].fn != b->hart->tier0->handlers[op]) break;
     at[items++] = j;
     if (riscv_ops[op].flags & (OPF_DIRECT | OPF_ENDS)) break;
   }
@@ -338,24 +339,24 @@ static bool refuse(Builder *b, uint64_t gva)
   return false;
 }
 
-// Decodes at most `most` instructions that lie wholly in the page, and not in a window that lies over a part of it. Returns
-// false if not one does; b->refused: a fetch fault was raised.
-static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned most)
+// Decodes at most `most` instructions that lie wholly in the page, whose bytes are at `code`, and not in a window that lies
+// over a part of it. Returns false if not one does; b->refused: a fetch fault was raised.
+static bool decode_run(Builder *b, const CodePage *page, const uint8_t *code, uint64_t gva, unsigned most)
 {
-  bool shared = mem_page_flags(b->hart->mem, page->gpa) & PAGE_SLOW;
+  bool shared = b->hart->mem && mem_page_flags(b->hart->mem, page->gpa) & PAGE_SLOW;
   unsigned start = (unsigned)(gva & (PAGE_BYTES - 1)), at = start;
   while (b->count < most) {
     if (at >= PAGE_BYTES) return put_next(b, true), true;
     unsigned size = code_bytes(b->hart, page, at, shared);
     if (!size && at == start) return refuse(b, gva);
     if (!size) break;
-    uint32_t word = *(const uint16_t *)(page->host + at);
+    uint32_t word = *(const uint16_t *)(code + at);
     if ((word & 3) == 3) {
       if (size < 4) {
         if (at != start) break;
         return at + 4 <= PAGE_BYTES && refuse(b, gva + 2);
       }
-      word |= (uint32_t)*(const uint16_t *)(page->host + at + 2) << 16;
+      word |= (uint32_t)*(const uint16_t *)(code + at + 2) << 16;
     }
     Decoded d = { 0 };
     put_hook(b, at);
@@ -375,19 +376,19 @@ static bool decode_run(Builder *b, const CodePage *page, uint64_t gva, unsigned 
 
 // An instruction whose second half lies in the next page: a block of its own, decoded anew each time, because its
 // bytes come from two pages that are mapped independently.
-static bool decode_straddling(Builder *b, const CodePage *page, uint64_t gva)
+static bool decode_straddling(Builder *b, uint64_t gva)
 {
   Hart *hart = b->hart;
-  MmuResult next;
-  if (!hart_fetch(hart, (gva & PAGE_MASK) + PAGE_BYTES, &next)) return false;
-  uint32_t word = *(const uint16_t *)(page->host + PAGE_BYTES - 2) | (uint32_t)*(const uint16_t *)mem_ram(hart->mem, next.gpa, 2) << 16;
+  uint16_t first, second;
+  if (!hart_code_half(hart, gva, &first) || !hart_code_half(hart, gva + 2, &second)) return false;
+  uint32_t word = first | (uint32_t)second << 16;
   Decoded d = { 0 };
   put_hook(b, PAGE_BYTES - 2);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
   if (!encoding) return put_bad(b, &d), true;
   unsigned op = riscv_encodings[encoding].op;
   put_insn(b, op, &d, PAGE_BYTES - 2);
-  if (riscv_ops[op].flags & OPF_DIRECT) b->first[b->slots - 2].fn = tier0_far_handlers[op];
+  if (riscv_ops[op].flags & OPF_DIRECT) b->first[b->slots - 2].fn = hart->tier0->far[op];
   if (!(riscv_ops[op].flags & OPF_ENDS) || (riscv_ops[op].flags & OPF_STATE)) put_next(b, true);
   return true;
 }
@@ -402,7 +403,9 @@ static void keep(Hart *hart, CodePage *page, BlockHead *head)
 {
   Blocks *blocks = hart->blocks;
   unsigned at = (unsigned)(head->gpa & (PAGE_BYTES - 1));
-  if (!page->granules) {
+  if (hart->window) {
+    window_note_code(hart->window, page->gpa);
+  } else if (!page->granules) {
     mem_page_set(hart->mem, page->gpa, PAGE_CODE);
     hart_flush_write_host(hart, page->host);
   }
@@ -413,6 +416,17 @@ static void keep(Hart *hart, CodePage *page, BlockHead *head)
   uint32_t cold_slots = (head->slots * (uint32_t)sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn);
   blocks->used = (uint32_t)(block_first(head) - blocks->arena) + head->slots + cold_slots;
   blocks->alive++;
+}
+
+// The bytes of the page at gva on, as an address of the page's first byte; NULL: a fetch fault was raised.
+static const uint8_t *code_of(Hart *hart, const CodePage *page, uint64_t gva)
+{
+  if (!hart->window) return page->host;
+  uint64_t offset = gva & ~PAGE_MASK, most = sizeof hart->blocks->copy;
+  uint64_t size = PAGE_BYTES - offset < most ? PAGE_BYTES - offset : most;
+  if (window_read(hart->window, gva, hart->blocks->copy, size)) return hart->blocks->copy - offset;
+  hart_raise(hart, CAUSE_FETCH_ACCESS, gva);
+  return NULL;
 }
 
 // `hooks`: what is woven in.
@@ -427,10 +441,12 @@ static const Dinsn *build_hooked(Hart *hart, CodePage *page, uint64_t gva, unsig
   }
   Builder b = { .hart = hart, .hooks = hooks, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
-  if (!decode_run(&b, page, gva, most)) {
+  const uint8_t *code = code_of(hart, page, gva);
+  if (!code) return NULL;
+  if (!decode_run(&b, page, code, gva, most)) {
     if (b.refused) return NULL;
     b = (Builder){ .hart = hart, .hooks = hooks, .first = blocks->arena + 2 };
-    if (!decode_straddling(&b, page, gva)) return NULL;
+    if (!decode_straddling(&b, gva)) return NULL;
     kept = false;
   }
   BlockHead *head = finish(&b, gpa);
@@ -443,11 +459,18 @@ static const Dinsn *build(Hart *hart, CodePage *page, uint64_t gva, unsigned mos
   return build_hooked(hart, page, gva, most, kept, hart->turns->hooks);
 }
 
+static CodePage *window_page(Hart *hart, uint64_t gva)
+{
+  if (!hart_code(hart, gva)) return NULL;
+  return make_page(hart, gva, NULL);
+}
+
 // The page of gva; *whole when every instruction in it may be fetched if the one at gva may. A page of which the PMP
 // treats parts differently is never cached.
 static CodePage *fetch_page(Hart *hart, uint64_t gva, bool *whole)
 {
   *whole = true;
+  if (hart->window) return window_page(hart, gva);
   TlbEntry *entry = tlb_entry(hart->fetch, TLB_EXECUTE, gva);
   if (likely(tlb_hit(entry, gva & ~(uint64_t)1, 2))) return (CodePage *)entry->value;
   MmuResult at;
@@ -540,12 +563,13 @@ static void unlink_from(BlockHead *head, const Dinsn *target)
 }
 
 // A dropped block may still be running, so its slots stay; only its entrance is closed.
-static void drop(Blocks *blocks, CodePage *page, BlockHead *head)
+static void drop(Hart *hart, CodePage *page, BlockHead *head)
 {
+  Blocks *blocks = hart->blocks;
   Dinsn *first = block_first(head);
   const Dinsn **entry = &page->entry[(head->gpa & (PAGE_BYTES - 1)) / 2];
   if (*entry == first) *entry = NULL;
-  first->fn = tier0_dead;
+  first->fn = hart->tier0->dead;
   head->dead = 1;
   for (BlockHead *other = page->blocks; other; other = other->next) unlink_from(other, first);
   unlink_from(head, first);
@@ -560,14 +584,14 @@ static void drop_between(Hart *hart, CodePage *page, uint64_t from, uint64_t to)
     BlockHead *head = *link;
     if (head->gpa < to && from < head->gpa + (head->bytes ? head->bytes : 2)) {
       *link = head->next;
-      drop(hart->blocks, page, head);
+      drop(hart, page, head);
     } else {
       link = &head->next;
     }
   }
   if (page->blocks) return;
   page->granules = 0;
-  mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
+  if (hart->mem) mem_page_clear(hart->mem, page->gpa, PAGE_CODE);
 }
 
 void blocks_written(void *watcher, uint64_t gpa, uint64_t size)
@@ -587,6 +611,13 @@ void blocks_drop(Hart *hart, unsigned offset, unsigned size)
     for (CodePage *page = hart->blocks->bucket[i]; page; page = page->next)
       if (page->granules & granule_mask(offset, size)) drop_between(hart, page, page->gpa + offset, page->gpa + offset + size);
   }
+}
+
+void blocks_drop_writable(Hart *hart)
+{
+  for (unsigned i = 0; i < PAGE_BUCKETS; i++)
+    for (CodePage *page = hart->blocks->bucket[i]; page; page = page->next)
+      if (page->blocks && window_flags(hart->window, page->gpa) & WINDOW_WRITE) blocks_written(hart, page->gpa, PAGE_BYTES);
 }
 
 void blocks_counts(const Blocks *blocks, struct um_hart_counts *counts)

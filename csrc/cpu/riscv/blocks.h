@@ -11,7 +11,7 @@
 #include "cpu/riscv/hart.h"
 
 #define ARGS const Dinsn *ip, Hart *h, uint64_t pc, int64_t budget, Tlb *tlb
-typedef void Handler(ARGS);          // pc: guest address of the block's first byte
+typedef void Handler(ARGS);          // pc: guest address of the block's first byte; tlb: of data, in a window its first byte
 
 struct Dinsn {
   Handler *fn;
@@ -79,20 +79,28 @@ const Dinsn *blocks_passing(Hart *hart, uint64_t gva);                 // one in
 // Drops the blocks that cover any of `size` bytes at `offset` of their page: another slot is to be woven in. None may be running.
 void blocks_drop(Hart *hart, unsigned offset, unsigned size);
 void blocks_written(void *hart, uint64_t gpa, uint64_t size);         // a CodeWatch
+void blocks_drop_writable(Hart *hart);                                // in a window: blocks of pages that the guest may write
 void blocks_counts(const Blocks *blocks, struct um_hart_counts *counts);
 int64_t blocks_refund(const Blocks *blocks, const Dinsn *ip, bool retired);   // what leaving at ip gives back to the budget
 
-// tier0.c
-extern Handler *const tier0_handlers[OPS_ALL];     // by op
-extern Handler *const tier0_far_handlers[OPS];     // direct jumps that leave the page
-extern Handler *const tier0_dead;
-// Slots before an instruction that somebody waits for; Dinsn.a is its place in the block. _at: imm has the low bits of
-// the only address; guards (by UM_COND_EQ to _GE, from 0): x[b] is compared with imm first.
-extern Handler *const tier0_hook_at, *const tier0_hook_guards[6];
-// Without C a jump to half of a word traps before it writes its link (unprivileged manual 2.5.1).
-extern Handler *const tier0_jal_misaligned, *const tier0_jalr_checked;
+// Tier 0 in one of its forms (tier0.c), which differ in how guest memory is reached.
+typedef struct Tier0 {
+  Handler *const *handlers;          // by op
+  Handler *const *far;               // by op: direct jumps that leave the page
+  Handler *dead;
+  // Without C a jump to half of a word traps before it writes its link (unprivileged manual 2.5.1).
+  Handler *jal_misaligned, *jalr_checked;
+  // Slots before an instruction that somebody waits for; Dinsn.a is its place in the block. _at: imm has the low bits of
+  // the only address; guards (by UM_COND_EQ to _GE, from 0): x[b] is compared with imm first.
+  Handler *hook_at, *hook_guards[6];
+  Handler *(*fused)(uint64_t key);   // NULL: none
+  // Runs from `first` (the block at hart->pc) until something leaves guest code; hart->pc and hart->budget are right then.
+  // hart->budget must cover the block. `data`: what its loads and stores go by, hart->data but for traces.
+  void (*run)(Hart *hart, const Dinsn *first, Tlb *data);
+} Tier0;
+extern const Tier0 tier0_tlb, tier0_window;
+
 #define FUSE_LINKS(a, b, c, over) ((a) | (b) << 2 | (c) << 4 | (over) << 6)
 #define FUSE_KEY(first, second, third, links2, links3) \
   ((uint64_t)(first) | (uint64_t)(second) << 12 | (uint64_t)(third) << 24 | (uint64_t)(links2) << 40 | (uint64_t)(links3) << 48)
 typedef struct Fused { uint64_t key; Handler *fn; } Fused;
-Handler *tier0_fused(uint64_t key);                // NULL: none

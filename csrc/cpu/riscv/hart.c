@@ -43,6 +43,7 @@ static Hart *make(Mem *mem, Clock *clock, Control *control, Turns *turns, const 
   hart->control = control;
   hart->options = *options;
   hart->extensions = options->extensions;
+  hart->tier0 = &tier0_tlb;
   clock_add(clock, &hart->stimer, hart_stimer_fire, hart);
   clock->progress = hart_turn_progress;
   hart->turns = turns ? turns : calloc(1, sizeof *turns);
@@ -179,15 +180,9 @@ void hart_fp_dirty(Hart *hart)
 uint32_t hart_instruction_at(Hart *hart, uint64_t gva)
 {
   uint64_t saved_cause = hart->trap_cause, saved_value = hart->trap_value;
-  MmuResult result;
-  uint32_t word = 0;
-  for (unsigned half = 0; half < 2; half++) {
-    if (half == 1 && (word & 3) != 3) break;
-    if (!hart_fetch(hart, gva + 2 * half, &result)) break;
-    const uint8_t *host = mem_ram(hart->mem, result.gpa, 2);
-    if (!host) break;
-    word |= (uint32_t)(host[0] | host[1] << 8) << 16 * half;
-  }
+  uint16_t half = 0;
+  uint32_t word = hart_code_half(hart, gva, &half) ? half : 0;
+  if ((word & 3) == 3 && hart_code_half(hart, gva + 2, &half)) word |= (uint32_t)half << 16;
   hart->trap_cause = saved_cause;
   hart->trap_value = saved_value;
   return word;

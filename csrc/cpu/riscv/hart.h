@@ -16,6 +16,7 @@
 #include "ir/ir_ffi.h"
 #include "irq/irq.h"
 #include "mem/mem.h"
+#include "mem/window.h"
 #include "mmu/mmu.h"
 #include "tlb/tlb.h"
 #include "cpu/cpu_ffi.h"
@@ -26,6 +27,7 @@ typedef struct Dinsn Dinsn;
 typedef struct Blocks Blocks;
 typedef struct Hooks Hooks;
 typedef struct Trace Trace;
+typedef struct Tier0 Tier0;
 
 enum { HARTS_MOST = 8 };
 enum { WATCH_ACCESSES = 1, WATCH_TRAPS = 2, WATCH_EXEC = 4 };
@@ -122,7 +124,7 @@ struct um_hart {
   uint64_t pc;                     // valid outside of guest code
   Tlb     *fetch;                  // TLB of instruction fetch
   uint64_t fetch_epoch;            // of the context of fetches
-  Tlb     *data;                   // TLB of loads and stores (MPRV and SUM considered)
+  Tlb     *data;                   // TLB of loads and stores (MPRV and SUM considered); of a window: its first byte
 
   // Reservation of lr: the host address and the value seen there (value-based: ABA is not seen).
   void    *reserved;
@@ -158,6 +160,9 @@ struct um_hart {
   Mmu      mmu;
 
   struct um_hart_options options;
+  const Tier0 *tier0;              // the form that fits where memory is
+  Window  *window;                 // a process's memory (user.c); NULL: `mem` is the machine's
+  bool     trapped;                // in a window: trap_cause and trap_value wait for who runs the hart
   Mem     *mem;
   Clock   *clock;
   Control *control;
@@ -244,6 +249,9 @@ void hart_set_satp(Hart *hart, uint64_t satp);
 bool hart_translate(Hart *hart, uint64_t gva, unsigned size, int access, int priv, MmuResult *result);
 // Where to fetch from: gva even, 2 bytes of RAM or ROM at result->gpa. False: a fetch fault was raised.
 bool hart_fetch(Hart *hart, uint64_t gva, MmuResult *result);
+// Where the two bytes of code at gva lie, which is even. NULL, false: a fetch fault was raised.
+const uint8_t *hart_code(Hart *hart, uint64_t gva);
+bool hart_code_half(Hart *hart, uint64_t gva, uint16_t *half);
 // The slow path of a load or store by the hart: translation, TLB refill, misalignment, page crossing, MMIO. False: a
 // trap was raised. `data` is the context's TLB. Values are zero-extended.
 bool hart_load(Hart *hart, Tlb *data, uint64_t gva, unsigned size, uint64_t *value);

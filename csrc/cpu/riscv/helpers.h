@@ -47,7 +47,8 @@ static inline bool do_ebreak(Hart *h)
 
 static inline bool do_fence_i(Hart *h)
 {
-  // Stores and DMA have dropped what they changed already; only this block itself must not run on.
+  // Stores and DMA have dropped what they changed already; only this block itself must not run on. In a window nobody saw stores.
+  if (h->window) blocks_drop_writable(h);
   h->leave = true;
   return true;
 }

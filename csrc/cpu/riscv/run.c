@@ -45,7 +45,7 @@ static bool trip(Hart *hart, bool exact)
     first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
   }
   if (first && unlikely(hart->turns->watch & WATCH_EXEC)) trace_run(hart, first);
-  else if (first) tier0_run(hart, first, hart->data);
+  else if (first) hart->tier0->run(hart, first, hart->data);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
   if (hart->watched.size) hook_settle(hart);
   if (hart->mmio.state == MMIO_ASKED) return false;

@@ -6,12 +6,18 @@
 // instruction again without shortcuts, so that no hot path saves a register. Handlers are generated
 // from lua/isa/riscv; the macros below are the words they are written in. With UMBRA_DEBUG (debug
 // and sanitizer builds, whose compilers may not make tail calls) a handler returns to a loop instead.
+//
+// The file is compiled twice: here guest memory is found through the TLB; tier0_window.c makes the form for
+// processes, whose memory is a window of the host's (mem/window.h).
 #include "cpu/riscv/tier0.h"
 #include "base/bits.h"
 #include "base/fp.h"
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/helpers.h"
 #include "cpu/riscv/hook.h"
+#ifdef TIER0_WINDOW
+#include "mem/window.h"
+#endif
 
 #ifdef UMBRA_DEBUG
 #define RUN(first) do { h->next_ip = (first); h->next_pc = pc; h->next_budget = budget; h->next_tlb = tlb; return; } while (0)
@@ -220,6 +226,92 @@ static void op_NEXT_FAR(ARGS)
 
 // Memory --------------------------------------------------------------------------------------------
 
+#ifdef TIER0_WINDOW
+
+// The fifth argument is the window's first byte. Where the host refuses, the slow handler does the instruction again and raises.
+
+#define OUTSIDE(va) unlikely((va) >> WINDOW_BITS)
+#define OUTSIDE_ALIGNED(va, size) unlikely((va) & (~(uint64_t)0 << WINDOW_BITS | ((size) - 1)))
+#define PLACE(va) ((uint8_t *)(void *)tlb + (va))
+
+#define FAST_LOAD(type, out, va, size, slow, k) TRY_LOAD(type, out, va, slow(PASS(ip + (k))))
+#define FAST_STORE(type, va, v, size, slow, k) TRY_STORE(type, va, v, slow(PASS(ip + (k))))
+#define FAST_AMO(operation, type, out, va, v, size, slow, k) TRY_AMO(operation, type, out, va, v, size, slow(PASS(ip + (k))))
+#define FAST_LR(type, out, va, size, slow, k) TRY_LR(type, out, va, size, slow(PASS(ip + (k))))
+#define FAST_SC(type, out, va, v, size, slow, k) TRY_SC(type, out, va, v, size, slow(PASS(ip + (k))))
+#define SLOW_LOAD(type, out, va, size) SYNC(); TRY_LOAD(type, out, va, refused(PASS(ip), va, 1, ACCESS_READ))
+#define SLOW_STORE(type, va, v, size) SYNC(); TRY_STORE(type, va, v, refused(PASS(ip), va, 1, ACCESS_WRITE))
+#define SLOW_AMO(operation, type, out, va, v, size) SYNC(); TRY_AMO(operation, type, out, va, v, size, refused(PASS(ip), va, size, ACCESS_WRITE))
+#define SLOW_LR(type, out, va, size) SYNC(); TRY_LR(type, out, va, size, refused(PASS(ip), va, size, ACCESS_READ))
+#define SLOW_SC(type, out, va, v, size) SYNC(); TRY_SC(type, out, va, v, size, refused(PASS(ip), va, size, ACCESS_WRITE))
+
+static __attribute__((noinline)) void refused(ARGS, uint64_t va, unsigned size, int access)
+{
+  hart_window_refused(h, va, size, access);
+  leave_trap(PASS(ip));
+}
+
+// What has a place to go on from behind `fault_` ends with `done_`.
+#define TRY(bad, access, failed) \
+  { \
+    __label__ fault_, done_; \
+    if (bad) goto fault_; \
+    access; \
+    goto done_; \
+   fault_: failed; \
+    return; \
+   done_:; \
+  }
+
+#define TRY_LOAD(type, out, va, failed) \
+  WINDOW_TEMP_##type out; \
+  TRY(OUTSIDE(va), WINDOW_LOAD(type, out, PLACE(va), fault_), failed)
+
+#define TRY_STORE(type, va, v, failed) TRY(OUTSIDE(va), WINDOW_STORE(type, PLACE(va), v, fault_), failed)
+
+// Another's store between load and exchange makes a new try: `out` is then what it stored.
+#define TRY_AMO(operation, type, out, va, v, size, failed) \
+  type out; \
+  TRY(OUTSIDE_ALIGNED(va, size), { \
+    uint8_t stored_; \
+    WINDOW_LOAD(type, out, PLACE(va), fault_); \
+    do WINDOW_EXCHANGE(type, PLACE(va), out, NEW_##operation(type, out, (type)(v)), stored_, fault_); \
+    while (unlikely(!stored_)); \
+  }, failed)
+
+#define SIGNED_uint32_t int32_t
+#define SIGNED_uint64_t int64_t
+#define NEW_swap(type, old, v) (v)
+#define NEW_add(type, old, v) (type)((old) + (v))
+#define NEW_and(type, old, v) ((old) & (v))
+#define NEW_or(type, old, v) ((old) | (v))
+#define NEW_xor(type, old, v) ((old) ^ (v))
+#define NEW_min(type, old, v) ((SIGNED_##type)(v) < (SIGNED_##type)(old) ? (v) : (old))
+#define NEW_max(type, old, v) ((SIGNED_##type)(v) > (SIGNED_##type)(old) ? (v) : (old))
+#define NEW_minu(type, old, v) ((v) < (old) ? (v) : (old))
+#define NEW_maxu(type, old, v) ((v) > (old) ? (v) : (old))
+
+#define TRY_LR(type, out, va, size, failed) \
+  WINDOW_TEMP_##type out; \
+  TRY(OUTSIDE_ALIGNED(va, size), WINDOW_LOAD(type, out, PLACE(va), fault_), failed) \
+  h->reserved = PLACE(va); \
+  h->reserved_value = out;
+
+// A store that has no reservation may not fault either (unprivileged manual 13.2 leaves it open).
+#define TRY_SC(type, out, va, v, size, failed) \
+  uint32_t out = 1; \
+  TRY(OUTSIDE_ALIGNED(va, size), { \
+    if (h->reserved == PLACE(va)) { \
+      type expected_ = (type)h->reserved_value; \
+      uint8_t stored_; \
+      WINDOW_EXCHANGE(type, PLACE(va), expected_, (type)(v), stored_, fault_); \
+      out = !stored_; \
+    } \
+  }, failed) \
+  h->reserved = NULL;
+
+#else
+
 #define FAST_PROBE(kind, out, va, size, slow, k) \
   TlbEntry *out##_entry = tlb_entry(tlb, kind, va); \
   if (unlikely(!tlb_hit(out##_entry, va, size))) { slow(PASS(ip + (k))); return; }
@@ -247,10 +339,6 @@ static void op_NEXT_FAR(ARGS)
 #define SLOW_STORE(type, va, v, size) \
   SYNC(); \
   if (!hart_store(h, tlb, va, size, (type)(v))) { leave_trap(PASS(ip)); return; }
-
-#define AFTER_SLOW(slots) \
-  if (unlikely(h->leave)) { leave_at(PASS(ip + (slots))); return; } \
-  NEXT(slots)
 
 #define AMO_swap(type, p, v) __atomic_exchange_n((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
 #define AMO_add(type, p, v) __atomic_fetch_add((type *)(p), (type)(v), __ATOMIC_SEQ_CST)
@@ -318,6 +406,12 @@ AMO_CHOOSE(uint64_t, int64_t)
   if (!out##_place) { leave_trap(PASS(ip)); return; } \
   CONDITIONAL(type, out, out##_place, v)
 
+#endif
+
+#define AFTER_SLOW(slots) \
+  if (unlikely(h->leave)) { leave_at(PASS(ip + (slots))); return; } \
+  NEXT(slots)
+
 // Floating point ------------------------------------------------------------------------------------
 
 #define FP_GUARD(slow, k) \
@@ -354,10 +448,6 @@ AMO_CHOOSE(uint64_t, int64_t)
 
 // Tables --------------------------------------------------------------------------------------------
 
-Handler *const tier0_dead = op_DEAD;
-Handler *const tier0_hook_at = op_HOOK_AT;
-Handler *const tier0_hook_guards[6] = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE };
-
 static void op_JAL_MISALIGNED(ARGS)
 {
   hart_raise(h, CAUSE_FETCH_MISALIGNED, pc + (uint64_t)(int64_t)ip->imm);
@@ -374,9 +464,6 @@ static void op_JALR_CHECKED(ARGS)
   }
   op_jalr(PASS(ip));
 }
-
-Handler *const tier0_jal_misaligned = op_JAL_MISALIGNED;
-Handler *const tier0_jalr_checked = op_JALR_CHECKED;
 
 enum { FUSED_BUCKETS = 4096 };
 static uint16_t fused_index[FUSED_BUCKETS];          // 1 + place in fused[], 0: empty; open addressing
@@ -396,14 +483,14 @@ static __attribute__((constructor)) void build_fused_index(void)
   }
 }
 
-Handler *tier0_fused(uint64_t key)
+static Handler *find_fused(uint64_t key)
 {
   for (unsigned bucket = fused_bucket(key); fused_index[bucket]; bucket = (bucket + 1) % FUSED_BUCKETS)
     if (fused[fused_index[bucket] - 1].key == key) return fused[fused_index[bucket] - 1].fn;
   return NULL;
 }
 
-void tier0_run(Hart *h, const Dinsn *first, Tlb *data)
+static void run(Hart *h, const Dinsn *first, Tlb *data)
 {
   int64_t budget = h->budget + block_head(first)->packed;
 #ifdef UMBRA_DEBUG
@@ -421,3 +508,12 @@ void tier0_run(Hart *h, const Dinsn *first, Tlb *data)
 #endif
   h->ip = NULL;
 }
+
+#ifdef TIER0_WINDOW
+const Tier0 tier0_window
+#else
+const Tier0 tier0_tlb
+#endif
+  = { .handlers = handlers, .far = far_handlers, .dead = op_DEAD, .jal_misaligned = op_JAL_MISALIGNED, .jalr_checked = op_JALR_CHECKED,
+      .fused = find_fused, .run = run, .hook_at = op_HOOK_AT,
+      .hook_guards = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE } };

@@ -219,7 +219,7 @@ void trace_run(Hart *hart, const Dinsn *first)
   Line line;
   int32_t before = (int32_t)hart->budget;
   begin_line(hart, first, &line);
-  tier0_run(hart, first, &hart->turns->trace->blind);
+  hart->tier0->run(hart, first, &hart->turns->trace->blind);
   if ((int32_t)hart->budget == before) return;                        // it trapped, or waits for the host
   show_results(&line, hart);
   put_line(hart, &line);

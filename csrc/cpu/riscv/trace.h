@@ -18,12 +18,12 @@ struct RingRow {
 #define RING_TRAP      (1ull << 63)
 #define RING_INTERRUPT (1ull << 62)
 
-static inline bool trace_wants(const Hart *hart, unsigned item) { return log_wants(hart->mem->log, item); }
+static inline bool trace_wants(const Hart *hart, unsigned item) { return hart->mem && log_wants(hart->mem->log, item); }   // a process has no log
 
 bool trace_init(Turns *turns);                               // false without memory
 void trace_fini(Turns *turns);
 void trace_begin(Turns *turns);                              // a run begins: what does the log want now?
-void trace_run(Hart *hart, const Dinsn *first);              // tier0_run of one instruction, with its line
+void trace_run(Hart *hart, const Dinsn *first);              // one instruction, with its line
 void trace_access(Turns *turns, const Watched *access);      // what it loads, or is about to store
 void trace_trap(Hart *hart, uint64_t cause, uint64_t value, uint64_t pc, int priv);      // was taken, from there
 void trace_walk(Hart *hart, uint64_t gva, int access, bool ok, const MmuResult *result);

@@ -29,6 +29,11 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
   bool interrupt = cause & INTERRUPT;
   uint64_t status = hart->mstatus, vector, from = hart->pc;
   uint8_t priv = hart->priv;
+  if (hart->window) {
+    hart->exceptions[code]++;
+    hart->trapped = true;
+    return;
+  }
   if (unlikely(hart->turns->watch & WATCH_TRAPS)) hook_trap(hart, cause, value);
   if (interrupt) {
     hart->interrupts[code]++;
@@ -227,6 +232,7 @@ void hart_update_context(Hart *hart)
   hart->fetch = machine ? &hart->machine_tlb : &tlb[context];
   hart->fetch_epoch = machine ? hart->machine_epoch : hart->space->epoch[context];
   hart->fetched = machine ? NULL : hart->space->fetched[context];
+  if (hart->window) hart->data = (Tlb *)(void *)hart->window->base;
 }
 
 void hart_update_fp(Hart *hart)

@@ -1,0 +1,124 @@
+// user: running a process's harts.
+// SPDX-License-Identifier: MIT
+#include "cpu/riscv/user.h"
+#include "base/fp.h"
+#include "cpu/riscv/blocks.h"
+#include "cpu/riscv/trace.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLICE = 16384 };            // instructions between two looks at attention: some 20 microseconds
+
+#define DROP_ALL ((uint64_t)16 << 20)      // bytes from which on dropping everything is cheaper
+
+// What a machine's harts share, of its own.
+typedef struct UserHart {
+  Hart    hart;
+  Turns   turns;
+  Clock   clock;
+  Control control;
+} UserHart;
+
+Hart *hart_user_new(Window *window, uint64_t extensions, bool fuse, struct um_fault *why)
+{
+  UserHart *user = calloc(1, sizeof *user);
+  Blocks *blocks = user ? blocks_new() : NULL;
+  if (!blocks || !trace_init(&user->turns)) {
+    if (blocks) blocks_free(blocks, NULL);
+    free(user);
+    fault_set(why, UM_ENOMEM, "no memory for a hart");
+    return NULL;
+  }
+  Hart *hart = &user->hart;
+  user->turns.hart[0] = hart;
+  user->turns.count = 1;
+  user->clock = (Clock){ .hertz = 1000000000u, .next = CLOCK_NEVER };
+  user->control = (Control){ .event_fd = -1, .watch_fd = -1 };
+  hart->options = (struct um_hart_options){ .extensions = extensions, .fuse = fuse };
+  hart->extensions = extensions;
+  hart->window = window;
+  hart->tier0 = &tier0_window;
+  hart->blocks = blocks;
+  hart->turns = &user->turns;
+  hart->clock = &user->clock;
+  hart->control = &user->control;
+  clock_add(hart->clock, &hart->stimer, hart_stimer_fire, hart);
+  hart_user_reset(hart);
+  return hart;
+}
+
+void hart_user_free(Hart *hart)
+{
+  if (!hart) return;
+  trace_fini(hart->turns);
+  blocks_free(hart->blocks, NULL);
+  free(hart);                      // the first member of its UserHart
+}
+
+void hart_user_reset(Hart *hart)
+{
+  memset(hart->x, 0, sizeof hart->x);
+  memset(hart->f, 0, sizeof hart->f);
+  csr_reset(hart);
+  blocks_flush(hart);
+  hart->priv = PRIV_U;
+  hart->mstatus |= MSTATUS_FS;
+  hart->mcounteren = hart->scounteren = 7;                  // cycle, time, instret
+  hart->menvcfg = hart->senvcfg = 0xf0;                     // cbo.clean, .flush, .inval as flush, .zero
+  hart->skip_stop = 1;
+  hart_update_context(hart);
+  hart_update_fp(hart);
+}
+
+Hart *hart_user_clone(const Hart *from, struct um_fault *why)
+{
+  Hart *hart = hart_user_new(from->window, from->extensions, from->options.fuse, why);
+  if (!hart) return NULL;
+  memcpy(hart->x, from->x, sizeof hart->x);
+  memcpy(hart->f, from->f, sizeof hart->f);
+  hart->pc = from->pc;
+  hart->fflags = from->fflags;
+  hart->frm = from->frm;
+  hart_update_fp(hart);
+  return hart;
+}
+
+static void run_slice(Hart *hart)
+{
+  hart->slice = SLICE;
+  hart->budget = SLICE;
+  while (!hart->trapped && !atomic_load_explicit(&hart->control->attention, memory_order_relaxed)) {
+    hart->leave = hart->again = false;
+    const Dinsn *first = blocks_find(hart, hart->pc);
+    if (!first) {
+      hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+      break;
+    }
+    if (block_head(first)->count > (int32_t)hart->budget) break;
+    hart->tier0->run(hart, first, hart->data);
+  }
+  hart->retired += hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
+  hart->accesses += (uint64_t)(hart->budget >> 32);
+  hart->slice = 0;
+  hart->budget = 0;
+}
+
+bool hart_user_run(Hart *hart)
+{
+  uint32_t host_fp = fp_mxcsr_read();
+  fp_mxcsr_write(fp_mxcsr(hart->frm));
+  hart->guest_fp = true;
+  hart->trapped = false;
+  do run_slice(hart);
+  while (!hart->trapped && !atomic_load_explicit(&hart->control->attention, memory_order_relaxed));
+  hart->fflags |= (uint8_t)fp_flags();
+  hart->guest_fp = false;
+  fp_mxcsr_write(host_fp);
+  return hart->trapped;
+}
+
+void hart_user_drop(Hart *hart, uint64_t gva, uint64_t size)
+{
+  if (size >= DROP_ALL) blocks_flush(hart);
+  else blocks_written(hart, gva, size);
+}

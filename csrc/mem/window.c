@@ -1,0 +1,120 @@
+// window: reserving it, the state of its pages, and recovering from faults in it.
+// SPDX-License-Identifier: MIT
+#include "mem/window.h"
+#include "base/fault.h"
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+enum { GUARD = 1 << 21 };          // before and after: more than any access that begins inside can reach
+
+#define PAGES (WINDOW_BYTES >> 12)
+
+// A place that may fault and where to go on: both relative to themselves.
+typedef struct Row { int32_t at, to; } Row;
+extern const Row __start_um_recover[], __stop_um_recover[] __attribute__((visibility("hidden")));
+
+static __thread WindowFault last_fault;
+
+int window_open(Window *window, struct um_fault *why)
+{
+  uint8_t *all = mmap(NULL, WINDOW_BYTES + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint8_t *pages = mmap(NULL, PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (all == MAP_FAILED || pages == MAP_FAILED) {
+    int error = errno;
+    if (all != MAP_FAILED) munmap(all, WINDOW_BYTES + 2 * GUARD);
+    if (pages != MAP_FAILED) munmap(pages, PAGES);
+    return fault_set(why, UM_ENOMEM, "cannot reserve 256 GiB of address space for guest memory: %s", strerror(error));
+  }
+  *window = (Window){ .base = all + GUARD, .pages = pages };
+  last_fault.signal = 0;                       // touched once, so that a handler need not allocate it
+  return UM_OK;
+}
+
+void window_close(Window *window)
+{
+  if (!window->base) return;
+  munmap(window->base - GUARD, WINDOW_BYTES + 2 * GUARD);
+  munmap(window->pages, PAGES);
+  *window = (Window){ 0 };
+}
+
+void window_set(Window *window, uint64_t gva, uint64_t size, unsigned flags)
+{
+  check_values(window_holds(gva, size) && !((gva | size) & 4095), gva, size);
+  uint8_t *pages = window->pages + (gva >> 12);
+  // Clearing much gives the memory back instead of touching it.
+  if (!flags && size >= (uint64_t)1 << 34 && mmap(pages, size >> 12, PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) != MAP_FAILED) return;
+  memset(pages, (int)flags, size >> 12);
+}
+
+void window_note_code(Window *window, uint64_t gva)
+{
+  __atomic_fetch_or(&window->pages[gva >> 12], WINDOW_CODE, __ATOMIC_RELAXED);
+}
+
+bool window_has_code(const Window *window, uint64_t gva, uint64_t size)
+{
+  for (uint64_t page = gva >> 12; page < (gva + size) >> 12; page++)
+    if (__atomic_load_n(&window->pages[page], __ATOMIC_RELAXED) & WINDOW_CODE) return true;
+  return false;
+}
+
+// -- Copies ---------------------------------------------------------------------------------------------------------------
+
+// Writing a part that is there before one that is not is what the kernel does too.
+static bool copy(void *to, const void *from, uint64_t size)
+{
+  __label__ recover;
+  asm volatile goto(WINDOW_ROW "rep movsb" : "+D"(to), "+S"(from), "+c"(size) : : "memory" : recover);
+  return true;
+recover:
+  return false;
+}
+
+bool window_read(const Window *window, uint64_t gva, void *to, uint64_t size)
+{
+  return window_holds(gva, size) && copy(to, window->base + gva, size);
+}
+
+bool window_write(const Window *window, uint64_t gva, const void *from, uint64_t size)
+{
+  return window_holds(gva, size) && copy(window->base + gva, from, size);
+}
+
+int64_t window_read_text(const Window *window, uint64_t gva, char *to, uint64_t size)
+{
+  for (uint64_t i = 0; i < size; i++) {
+    uint32_t byte;
+    if (gva + i >= WINDOW_BYTES) return -1;
+    WINDOW_LOAD(uint8_t, byte, window->base + gva + i, fault);
+    to[i] = (char)byte;
+    if (!byte) return (int64_t)i;
+  }
+  return -2;
+fault:
+  return -1;
+}
+
+// -- Faults ---------------------------------------------------------------------------------------------------------------
+
+const WindowFault *window_fault(void)
+{
+  return &last_fault;
+}
+
+bool window_recover(int signal, void *siginfo, void *ucontext)
+{
+  greg_t *rip = &((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP];
+  for (const Row *row = __start_um_recover; row < __stop_um_recover; row++) {
+    if ((uintptr_t)&row->at + (uintptr_t)(intptr_t)row->at != (uintptr_t)*rip) continue;
+    uintptr_t to = (uintptr_t)&row->to + (uintptr_t)(intptr_t)row->to;
+    last_fault = (WindowFault){ .host = (uintptr_t)((siginfo_t *)siginfo)->si_addr, .signal = signal };
+    *rip = (greg_t)to;
+    return true;
+  }
+  return false;
+}

@@ -53,8 +53,14 @@ function host.keep_standard_files()
 end
 
 -- A reader that went away is a refused write (EPIPE), not the end of this process.
+local sigpipe_before
 function host.ignore_sigpipe()
-  C.um_host_signal(SIGPIPE, ffi.cast("void *", 1))       -- SIG_IGN
+  sigpipe_before = C.um_host_signal(SIGPIPE, ffi.cast("void *", 1))       -- SIG_IGN
+end
+
+-- As it was when this process began, for a program that takes its place.
+function host.restore_sigpipe()
+  if sigpipe_before then C.um_host_signal(SIGPIPE, sigpipe_before) end
 end
 
 -- Seconds of the host's monotonic clock.

@@ -1,0 +1,191 @@
+// linux_int: what the files of this folder share: the process, its threads, and how calls are made.
+// SPDX-License-Identifier: MIT
+//
+// A guest thread is a host thread with a hart of its own; a guest process is a host process; a descriptor is the host's
+// descriptor. So the kernel does what kernels do: futexes, masks, job control, waiting. Ours are memory, code, signal frames and
+// what is laid out differently on riscv64 (docs/adr/0005-processes.md).
+// Locks, taken in this order: `memory` (areas and break), `lock` (threads, actions, end). Both are held across a fork.
+#pragma once
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "base/check.h"
+#include "base/fault.h"
+#include "cpu/riscv/user.h"
+#include "mem/window.h"
+#include "linux/linux_ffi.h"
+
+enum { SIGNALS = 64, CALLS_MOST = 512, PATH_MOST = 4096 };
+enum { KICK = 64 };                          // ours: interrupts another thread's call. Guests find no such signal.
+enum { RESTART = 512 };                      // -RESTART: the call is to be made again, after whatever interrupted it
+
+enum { REG_RA = 1, REG_SP = 2, REG_TP = 4, REG_A0 = 10, REG_A1, REG_A2, REG_A7 = 17 };
+
+#define SIGNAL_BIT(n) ((uint64_t)1 << ((n) - 1))
+// What the host may never block: the faults that window_recover handles, and the kick.
+#define NEVER_BLOCKED (SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(KICK))
+
+// As riscv64's kernel lays it out.
+typedef struct Action { uint64_t handler, flags, mask; } Action;
+typedef struct AltStack { uint64_t sp; int32_t flags; uint32_t unused; uint64_t size; } AltStack;
+
+typedef struct Area {
+  uint64_t from, to;                         // guest addresses, whole pages
+  uint64_t offset;                           // in the file
+  char    *name;                             // NULL: anonymous
+  uint8_t  prot;                             // WINDOW_READ, ...
+  bool     shared;
+} Area;
+
+typedef struct Limit { uint64_t soft, hard; bool set; } Limit;
+
+typedef struct um_linux Process;
+typedef struct Image Image;
+
+typedef struct Thread {
+  Process *process;
+  struct Thread *next;
+  Hart    *hart;
+  pid_t    tid;
+  uint64_t clear_tid;                        // guest address, 0: none
+  uint64_t robust;                           // guest address of the list's head
+  uint64_t mask;                             // blocked signals
+  uint64_t call_mask;                        // what the call in progress blocks instead
+  bool     call_masked;
+  AltStack alt;
+  _Atomic int signal;                        // arrived and not delivered yet: no other arrives meanwhile. 0: none
+  siginfo_t info;                            // of it
+  _Atomic int inside;                        // runs guest code
+  uint64_t drop_from, drop_to;               // code others changed (process->lock); drop_to 0: none
+  bool     restart;                          // the interrupted call may be made again if the handler says so
+  bool     replaced;                         // the call put registers and pc in place itself
+  bool     exits;                            // leaves its loop
+  void    *host_stack;                       // for host signals
+} Thread;
+
+struct um_linux {
+  struct um_linux_options options;
+  char    *sysroot;
+  int      sysroot_fd, vfork_fd;             // -1: none; the end of a pipe that an exec closes
+  Window   window;
+  pthread_mutex_t memory, lock;
+  pthread_cond_t  changed;                   // a thread ended, started, or the process ends
+  Area    *areas;
+  unsigned area_count, area_room;
+  uint64_t brk_start, brk, brk_limit, mmap_top, trampoline;
+  Limit    limits[3];                        // of address space, data and stack: kept, not passed on
+  Thread  *threads, *first;                  // the first runs on the thread that called um_linux_run
+  unsigned thread_count;
+  Action   actions[SIGNALS + 1];
+  char     exe[PATH_MOST];                   // host path of the program
+  char    *command;                          // its arguments, each with its zero; /proc/self/cmdline
+  uint64_t command_bytes;
+  uint64_t auxv[64];
+  unsigned auxv_words;
+  _Atomic int ending;                        // ENDING_*
+  int      status, death;                    // exit code; signal, 0: none
+  bool     fault;                            // it died by a fault of its own
+  uint64_t fault_address, fault_pc;
+  bool     child;                            // made by fork: ends by itself, returns to nobody
+  bool     loaded, over;
+  uint64_t hidden[16];                       // descriptors below 1,024 that are not the guest's
+  // Another thread's exec, waiting for the first one.
+  Image   *image;
+  // Hooks: on the first thread only.
+  uint8_t  hooked[CALLS_MOST];
+  struct um_linux_event *event;              // of the run in progress
+  enum { HOOK_NONE, HOOK_ASKED, HOOK_GO, HOOK_RETURNED } hook;
+  uint64_t hook_arguments[6];
+  uint64_t mask_before;                      // of the host thread around us
+  // Counts of threads that are gone, and of what is not a hart's.
+  struct um_linux_counts counts;
+  _Atomic uint64_t calls[CALLS_MOST], unknown, signals_delivered;
+};
+
+extern __thread Thread *linux_thread;        // of this host thread; NULL: none
+
+// Guest memory for calls ----------------------------------------------------------------------------
+
+// A host pointer for the kernel, which answers EFAULT for what is not mapped in the window; NULL stays NULL. False: no guest address.
+static inline bool guest_pointer(const Process *process, uint64_t gva, void **host)
+{
+  *host = gva ? process->window.base + gva : NULL;
+  return gva < WINDOW_BYTES;
+}
+
+static inline bool get(const Thread *thread, uint64_t gva, void *to, uint64_t size) { return window_read(&thread->process->window, gva, to, size); }
+static inline bool put(const Thread *thread, uint64_t gva, const void *from, uint64_t size) { return window_write(&thread->process->window, gva, from, size); }
+
+// blocking.S in C: makes a call of the host unless thread->hart wants attention, without a gap between look and call. A result or
+// -errno; -RESTART: not made.
+long linux_blocking(_Atomic uint32_t *attention, long number, long a0, long a1, long a2, long a3, long a4, long a5);
+static inline long host_call(Thread *thread, long number, long a0, long a1, long a2, long a3, long a4, long a5)
+{
+  return linux_blocking(&thread->hart->control->attention, number, a0, a1, a2, a3, a4, a5);
+}
+
+// memory.c
+int64_t memory_map(Thread *thread, uint64_t at, uint64_t size, int prot, int flags, int fd, uint64_t offset);
+int64_t memory_unmap(Thread *thread, uint64_t at, uint64_t size);
+int64_t memory_protect(Thread *thread, uint64_t at, uint64_t size, int prot);
+int64_t memory_move(Thread *thread, uint64_t at, uint64_t size, uint64_t new_size, int flags, uint64_t to);
+int64_t memory_break(Thread *thread, uint64_t to);
+bool    memory_mapped(Process *process, uint64_t at, uint64_t size);        // all of it
+void    memory_reset(Process *process);                                    // as before any program
+int     memory_describe(Process *process, int fd);                         // writes what /proc/self/maps says
+uint64_t memory_bytes(Process *process);
+void    code_changed(Thread *thread, uint64_t at, uint64_t size);          // no thread runs old code afterwards; holds no lock before
+
+// load.c
+enum { IMAGE_HOST = 4096 };                  // image_open's error for a program of the host
+Image  *image_open(Process *process, const char *path, const char *const *argv, const char *const *envp, int *error, struct um_fault *why);
+void    image_free(Image *image);
+int64_t image_run(Thread *thread, Image *image);               // takes the place of what runs; frees the image. -errno: nothing is left
+
+// files.c
+// The host's path for one of the guest's, in `out` or as given: below the sysroot if it is there.
+const char *path_of(Thread *thread, int dirfd, const char *path, bool follow, char out[PATH_MOST]);
+bool    fd_visible(const Process *process, int fd);
+void    files_hide(Process *process);                          // descriptors that an exec would close are the host's own
+void    files_exec(Process *process);                          // closes what an exec closes
+int     files_put_aside(Process *process, int fd);             // moves a descriptor of ours out of the guest's way and sight
+
+// signal.c
+void    signals_install(Process *process);
+void    signals_remove(void);
+void    signals_exec(Process *process);                        // handlers become defaults
+void    signal_set_mask(Thread *thread, uint64_t mask);
+void    signal_deliver(Thread *thread);                        // what has arrived
+void    signal_fault(Thread *thread, int signal, int code, uint64_t address);     // what the thread's own instruction caused
+bool    signal_is_fatal(const Process *process, int signal);   // by default
+void    signal_stack(Thread *thread);                          // gives this host thread a stack for handlers
+void    signal_stack_free(Thread *thread);
+
+// thread.c
+Thread *thread_new(Process *process, Hart *hart);
+void    thread_free(Thread *thread);
+void    thread_loop(Thread *thread);
+void    process_end(Process *process, int status, int death);
+void    process_kick_others(Thread *self);                     // process->lock is held
+void    thread_exec(Thread *thread, Image *image);
+enum { ENDING_NOT, ENDING_ALL, ENDING_EXEC };                  // why threads leave: the process ends; all but the first, for an exec
+
+// table.c
+void    call_make(Thread *thread);                             // the ecall at hart->pc
+void    call_answer(Thread *thread, const struct um_linux_event *event);   // Lua has seen a hooked call
+
+typedef int64_t Call(Thread *thread, const uint64_t *a);
+
+// calls in files of their own
+Call call_brk, call_mmap, call_munmap, call_mprotect, call_mremap, call_madvise, call_memory_range, call_flush_icache;
+Call call_rt_sigaction, call_rt_sigprocmask, call_rt_sigreturn, call_sigaltstack, call_rt_sigsuspend, call_rt_sigtimedwait, call_kill, call_tkill, call_tgkill,
+     call_rt_sigqueueinfo, call_rt_tgsigqueueinfo, call_rt_sigpending, call_signalfd4;
+Call call_clone, call_clone3, call_exit, call_exit_group, call_execve, call_execveat, call_set_tid_address, call_set_robust_list, call_get_robust_list, call_futex;
+Call call_openat, call_close, call_close_range, call_dup, call_dup3, call_fcntl, call_ioctl, call_fstat, call_newfstatat, call_readlinkat, call_getcwd,
+     call_readv, call_writev, call_preadv, call_pwritev, call_preadv2, call_pwritev2, call_openat2, call_symlinkat;
+Call call_sendmsg, call_recvmsg, call_sendmmsg, call_recvmmsg, call_setsockopt, call_getsockopt, call_epoll_ctl, call_epoll_pwait, call_epoll_pwait2,
+     call_ppoll, call_pselect6;
+Call call_uname, call_prctl, call_prlimit64, call_getrlimit, call_setrlimit, call_hwprobe, call_personality;

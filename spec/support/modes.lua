@@ -11,6 +11,7 @@
 -- SPDX-License-Identifier: MIT
 local asm      = require "umbra.asm"
 local bit      = require "bit"
+local dev      = require "devices"
 local ffi      = require "ffi"
 local guest    = require "spec.support.guest"
 local host     = require "umbra.host"
@@ -42,10 +43,9 @@ local function offset(p, size, aligned)
   local draw = p.draw
   local at = (draw(2) == 0 and 0 or 4032) + math.floor(draw(64) / size) * size
   if aligned or size == 1 or draw(4) > 0 then return at, false end
+  if p.crossing and draw(2) == 0 then return 4095 - draw(size - 1), true end
   at = at + 1 + draw(size - 1)
-  if at + size <= 4096 then return at, false end
-  if p.crossing then return at, true end
-  return at - size, false
+  return at + size <= 4096 and at or at - size, false
 end
 
 -- An address for an access of `size` bytes in `mode`, "mprv" being machine mode by way of the page tables.
@@ -88,6 +88,8 @@ local function leaf(p, page, level)
   end
   return bit.bor(ppn * 1024, u64(flags), u64(draw(4) * 256))
 end
+
+local MXR_SLOT, SUM_SLOT = 6, 7                   -- begin as pages that MXR and SUM decide about
 
 local function slot_leaf(p, slot)
   if slot == BIG_SLOT then return leaf(p, 0, 1) end
@@ -147,6 +149,8 @@ local function row(p)
   local list = { p.paged and u64(2^32) or u64(0) }
   local function add(value) list[#list + 1] = u64(value) end
   for slot = 0, BIG_SLOT do add(slot_leaf(p, slot)) end
+  list[2 + MXR_SLOT] = bit.bor(u64(p.space / 4096) * 1024, u64(V + X + A + D))
+  list[2 + SUM_SLOT] = bit.bor(u64(p.space / 4096 + 1) * 1024, u64(V + R + W + X + 16 + A + D))
   local addresses, cfg = pmp(p)
   for i = 1, 7 do add(addresses[i]) end
   add(cfg)
@@ -272,7 +276,23 @@ function steps.shared(p, mode)                    -- order does not matter: only
   return ("li a1, %s; li a0, %d; amoadd.d zero, a0, (a1)"):format(text_of(SHARED), 1 + p.draw(1000))
 end
 
-function steps.sum(p, mode) return mode == S and status_bits(p, "sstatus") .. "; " .. access(p, mode) or access(p, mode) end
+-- The same access before and after: what the first one leaves in a TLB must not answer the second.
+local function twice(p, mode, change)
+  local one_access = access(p, mode)
+  return ("%s; %s; %s"):format(one_access, change, one_access)
+end
+
+-- MXR or SUM on, an access that needs it, off, and the same.
+local function needed(p, csr)
+  local name, slot = unpack(pick(p.draw, { { 2^19, MXR_SLOT }, { 2^18, SUM_SLOT } }))
+  local look = ("li a1, %s; %s a0, 0(a1); %sa0"):format(text_of(PAGES + slot * 4096 + 8 * p.draw(8)), pick(p.draw, { "ld", "lhu" }), FOLD)
+  return ("li a1, %d; csrs %s, a1; %s; li a1, %d; csrc %s, a1; %s"):format(name, csr, look, name, csr, look)
+end
+
+function steps.sum(p)
+  if p.paged and p.draw(2) == 0 then return needed(p, "sstatus") end
+  return twice(p, S, status_bits(p, "sstatus"))
+end
 
 -- Supervisor mode's
 function steps.satp(p, mode)
@@ -308,16 +328,20 @@ end
 function steps.mprv(p)                            -- without interrupts, whose handler ends it
   local mode = pick(p.draw, { U, S, S, M })
   local how = mode == M and M or "mprv"
-  return ("li a1, %d; csrc mstatus, a1; li a1, %d; csrs mstatus, a1; %s; %s; csrc mstatus, s8"):format(3 * 2^11 + 8, 2^17 + mode * 2^11,
-    access(p, how), access(p, how))
+  return ("li a1, %d; csrc mstatus, a1; li a1, %d; csrs mstatus, a1; %s; csrc mstatus, s8"):format(3 * 2^11 + 8, 2^17 + mode * 2^11,
+    p.draw(2) == 0 and twice(p, how, status_bits(p, "mstatus")) or access(p, how) .. "; " .. access(p, how))
 end
 
 function steps.entry(p)
   local slot = p.draw(BIG_SLOT + 1)
   local at = slot == BIG_SLOT and p.tables + 0x3280 or p.tables + 0x4000 + 8 * slot
   local far = PAGES + slot * 4096
-  return ("li a1, %s; li a0, %s; sd a0, 0(a1); %s"):format(text_of(at), text_of(slot_leaf(p, slot)), slot < BIG_SLOT and p.draw(2) == 0 and
+  local change = ("li a1, %s; li a0, %s; sd a0, 0(a1); %s"):format(text_of(at), text_of(slot_leaf(p, slot)), slot < BIG_SLOT and p.draw(2) == 0 and
     ("li a1, %s; sfence.vma a1, zero"):format(text_of(far)) or "sfence.vma")
+  if not p.paged or slot >= 8 or p.draw(2) == 0 then return change end
+  local look = ("li a1, %s; %s a0, 0(a1); csrc mstatus, s8; %sa0"):format(text_of(far + 8 * p.draw(8)), pick(p.draw, { "ld", "lw", "sd" }), FOLD)
+  local through = ("li a1, %d; csrc mstatus, a1; li a1, %d; csrs mstatus, a1"):format(3 * 2^11 + 8, 2^17 + pick(p.draw, { U, S }) * 2^11)
+  return ("%s; %s; %s; %s; %s"):format(through, look, change, through, look)
 end
 
 function steps.protect(p)
@@ -328,7 +352,16 @@ function steps.protect(p)
     text_of(cfg), i, FOLD)
 end
 
-function steps.enable(p) return ("li a1, %d; csrw mie, a1; %s mstatus, 8"):format(mie(p), pick(p.draw, { "csrs", "csrs", "csrc" })) end
+-- An interrupt that is delegated, pending and enabled in machine mode, and then no longer delegated.
+local function undelegate(p)
+  local own = bit.band(p.family, 2) ~= 0 and 2 or bit.band(p.family, 0x200)
+  return ("li a1, %d; csrs mideleg, a1; csrs mip, a1; csrs mie, a1; csrs mstatus, 8; csrc mideleg, a1; nop; nop"):format(own)
+end
+
+function steps.enable(p)
+  if bit.band(p.family, 0x202) ~= 0 and p.draw(4) == 0 then return undelegate(p) end
+  return ("li a1, %d; csrw mie, a1; %s mstatus, 8"):format(mie(p), pick(p.draw, { "csrs", "csrs", "csrc" }))
+end
 
 function steps.vectors(p)
   local csr, handler = unpack(pick(p.draw, { { "mtvec", "trap" }, { "mtvec", "vectors + 1" }, { "stvec", "supervisor_trap" },
@@ -344,6 +377,13 @@ function steps.mret(p)
   local mode = pick(p.draw, { S, M })
   return ("la a0, 1f; csrw mepc, a0; li a1, %d; csrc mstatus, a1; li a1, %d; csrs mstatus, a1; mret; 1: %s"):format(0x1888,
     bit.bor(mode * 2^11, bit.band(p.draw(256), 0x88)), access(p, mode))
+end
+
+-- What TVM, TW or TSR forbid to supervisor mode.
+function steps.forbid(p)
+  local name, insn = unpack(pick(p.draw, { { 20, "csrr a0, satp" }, { 20, "sfence.vma" }, { 20, "csrw satp, zero" }, { 21, "wfi" }, { 22, "sret" } }))
+  return ("li a1, %d; csrs mstatus, a1; la a0, 1f; csrw mepc, a0; li a1, %d; csrc mstatus, a1; li a1, %d; csrs mstatus, a1; mret; 1: %s"):format(2^name,
+    3 * 2^11, 2^11, insn)
 end
 
 function steps.poke(p)                            -- new code, through physical memory
@@ -362,8 +402,8 @@ end
 local KINDS = {
   [U] = { access = 8, csr = 3, jump = 3, bad = 2, float = 2, shared = 1, satp = 1, fence = 1, clint = 1 },
   [S] = { access = 8, csr = 4, jump = 3, bad = 2, float = 1, shared = 1, sum = 3, satp = 2, fence = 1, sret = 2, software = 2, stimecmp = 1, clint = 1 },
-  [M] = { access = 1, csr = 6, bad = 1, float = 1, shared = 1, mprv = 5, entry = 4, protect = 2, enable = 3, vectors = 1, environment = 1, mret = 2, poke = 1,
-    wait = 1, software = 2, stimecmp = 1, clint = 2, satp = 1, sret = 1, fence = 1 },
+  [M] = { access = 1, csr = 6, bad = 1, float = 1, shared = 1, mprv = 5, entry = 4, protect = 2, enable = 3, vectors = 1, environment = 1,
+    mret = 2, poke = 1, forbid = 1, wait = 1, software = 2, stimecmp = 1, clint = 2, satp = 1, sret = 1, fence = 1 },
 }
 local LISTS = {}
 for mode, kinds in pairs(KINDS) do
@@ -431,9 +471,21 @@ local END = 8 * 145                               -- bytes that a program notes 
 
 local FOLDER = "build/guest"
 
-local function run_here(path, harts, seconds)
-  local m = machine.load("machines/bare.lua", { kernel = path, isa = guest.ISA, mmu = "sv57", harts = harts })
-  local result = m:run { timeout = seconds }
+-- How a batch is run here: what may not show in what it leaves.
+local RUNS = {
+  { fuse = true, entries = 512 }, { fuse = false, entries = 16 }, { fuse = true, entries = 16, most = 400 }, { fuse = true, entries = 64, clock = "virtual" },
+}
+
+local function run_here(path, harts, seconds, way)
+  local m = machine.build(machine {
+    cpu = { isa = guest.ISA, mmu = "sv57", harts = harts, semihosting = true, fuse = way.fuse, tlb = { entries = way.entries } },
+    ram = { size = "128M" }, clock = way.clock, map = { { at = CLINT, name = "clint", dev.clint {} } }, boot = { kernel = path },
+  })
+  local draw, till = random.new(harts), host.seconds() + seconds
+  local result
+  repeat
+    result = m:run { timeout = seconds, instructions = way.most and 1 + draw(way.most) }
+  until result.reason ~= "instructions" or host.seconds() > till
   local notes = {}
   for h = 1, harts do
     local at = NOTES + (h - 1) * NOTES_BYTES
@@ -521,9 +573,9 @@ end
 
 -- Runs lists of programs, one a hart. Returns the first that differs { hart, index, text }, or nil and how many traps of each cause there
 -- were (interrupts: their number + 64).
-local function compare(lists, name, seconds, without)
+local function compare(lists, name, seconds, way, without)
   local path, program = assemble(lists, name, without)
-  local ours, here = run_here(path, #lists, seconds)
+  local ours, here = run_here(path, #lists, seconds, way)
   local theirs, there = run_qemu(path, #lists, seconds)
   os.remove(path)
   for h, list in ipairs(lists) do
@@ -543,7 +595,7 @@ local function compare(lists, name, seconds, without)
 end
 
 -- Leaves out steps of a program that differs for as long as it does; the text of what is left.
-local function shrink(p)
+local function shrink(p, way)
   local without, left = {}, 0
   local lists = {}
   for h = 1, p.hart do lists[h] = {} end
@@ -551,10 +603,10 @@ local function shrink(p)
   local till = host.seconds() + 60
   for i = 1, #p.steps do
     without[i] = host.seconds() < till or nil
-    local found = compare(lists, "shrink", 2, without)
+    local found = compare(lists, "shrink", 2, way, without)
     if not found or not found.hart then without[i] = nil end
   end
-  local found = compare(lists, "shrink", 2, without)
+  local found = compare(lists, "shrink", 2, way, without)
   local lines = { found and found.text or "  (differs only among others)" }
   for i, step in ipairs(p.steps) do
     if not without[i] then
@@ -568,20 +620,22 @@ local function shrink(p)
   return table.concat(lines, "\n")
 end
 
--- Runs `count` programs from number `first` on, a share on each hart. Raises what differs, as small as it gets; returns how many traps
--- of each cause there were.
-function modes.compare(first, count, harts)
+modes.WAYS = #RUNS
+
+-- Runs `count` programs from number `first` on, a share on each hart, here in one of several ways (1 to modes.WAYS). Raises what differs,
+-- as small as it gets; returns how many traps of each cause there were.
+function modes.compare(first, count, harts, way)
   local lists = {}
   for h = 1, harts do lists[h] = {} end
   for i = 0, count - 1 do
     local hart = i % harts
     table.insert(lists[hart + 1], modes.program(first + i, hart))
   end
-  local found, causes = compare(lists, "modes" .. first, 20)
+  local found, causes = compare(lists, "modes" .. first, 20, RUNS[way or 1])
   if not found then return causes end
   if not found.hart then error(("programs %d to %d:\n%s"):format(first, first + count - 1, found.text), 0) end
   local p = lists[found.hart][found.index]
-  error(("program %d on hart %d:\n%s\n%s"):format(p.number, p.hart, found.text, shrink(p)), 0)
+  error(("program %d on hart %d:\n%s\n%s"):format(p.number, p.hart, found.text, shrink(p, RUNS[way or 1])), 0)
 end
 
 return modes

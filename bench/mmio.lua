@@ -42,6 +42,17 @@ local function case(name, turns, make)
   }
 end
 
+-- The same on a thread of its own: each access that Lua serves is handed from one thread to the other and back.
+local function started(name, turns, make)
+  return bench.component {
+    name = "started: " .. name, clock = "wall", unit = "access", per = 2 * turns, setup = machine_with(make), teardown = function(m) m:close() end,
+    routine = function(m)
+      m:start { instructions = 5 * turns }
+      return m:wait().executed
+    end,
+  }
+end
+
 return bench {
   help = "accesses of a guest to a device",
   case("C", 1000, function() return dev.goldfish_rtc {} end),
@@ -49,4 +60,7 @@ return bench {
   case("Lua, functions", 1000, function() return class(nil, true) end),
   case("Lua, functions, jit = true", 1000, function() return class(true, true) end),
   case("Lua, functions, watched", 100, function() return class(false, true) end),
+  started("C", 1000, function() return dev.goldfish_rtc {} end),
+  started("Lua, functions", 1000, function() return class(nil, true) end),
+  started("Lua, functions, watched", 100, function() return class(false, true) end),
 }

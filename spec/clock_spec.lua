@@ -238,6 +238,15 @@ local WAYS = {
   end },
 }
 
+WAYS[5] = { "a thread of its own, stopped and looked at at random moments", function(m, draw, most)
+  to_the_end(m, function()
+    m:start()
+    m:wait { timeout = draw(most) / 2e7 }
+    m.hart:reg "a0"
+    m:stop()
+  end)
+end }
+
 -- Runs m in a way of WAYS until the guest switches it off; its hash.
 local function hash_after(m, way, draw, most)
   way[2](m, draw, most)
@@ -436,8 +445,8 @@ done:   j     done
     end
   end
 
-  it("makes Debian with four harts end in the same state, run twice, and in slices of another length of host time", function()
-    boots(4, { WAYS[1], WAYS[1], WAYS[3] })
+  it("makes Debian with four harts end in the same state, run twice, in slices of another length of host time, and there", function()
+    boots(4, { WAYS[1], WAYS[1], WAYS[5], WAYS[3] })
   end)
 
   if random.soak() then

@@ -70,6 +70,16 @@ describe("05-extend", function()
   end)
 end)
 
+describe("06-two-machines", function()
+  it("sends bytes back and forth between two machines", function()
+    local result = umbra.run { "exec", "examples/06-two-machines/run.lua" }
+    assert.equal("", result.err)
+    assert.equal("left  sent acegikmoqsuwy and got 13 bytes; it ended with: off\nright sent bdfhjlnprtvxz and got 13 bytes; it ended with: off\n",
+      result.out)
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("the README", function()
   it("has a machine that runs with the commands below it", function()
     local page = tree.read "README.md"

@@ -42,6 +42,11 @@ UM_EXPORT void um_alarm_set(um_alarm *alarm, uint64_t tick)
   clock_arm(alarm->clock, &alarm->timer, tick);
 }
 
+UM_EXPORT bool um_alarm_rings(const um_alarm *alarm)
+{
+  return alarm->rang;
+}
+
 UM_EXPORT bool um_alarm_rang(um_alarm *alarm)
 {
   bool rang = alarm->rang;

@@ -8,3 +8,4 @@ um_alarm *um_alarm_new(um_clock *clock, um_control *control);   // off; freed be
 void      um_alarm_free(um_alarm *alarm);
 void      um_alarm_set(um_alarm *alarm, uint64_t tick);         // run comes back with UM_EXIT_ATTENTION then; UINT64_MAX: never
 bool      um_alarm_rang(um_alarm *alarm);                        // whether the tick was reached since this was last asked
+bool      um_alarm_rings(const um_alarm *alarm);                 // the same, but it may be asked again

@@ -14,6 +14,7 @@ struct um_control {
   _Atomic uint32_t kicked;
   int halt, code;               // written by the hart's thread only (devices run on it)
   int event_fd, watch_fd;
+  bool eager;                   // attention at the first byte of text, not only when there is much: somebody waits for it
   uint32_t (*write)(void *owner, const void *bytes, uint32_t size);   // where a guest's host calls print: how much was taken; NULL: nowhere
   void *owner;
 };

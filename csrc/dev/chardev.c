@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Each ring has one producer and one consumer, which may be two threads: an index is written by one side
-// only, with release, and read by the other with acquire. Indices run freely, so full and empty differ.
+// only and read by the other: in one order for both, so that a byte that makes the ring not empty is noticed by the
+// producer, or found by a consumer that looks again. Indices run freely, so full and empty differ.
 #include "dev/chardev.h"
 #include <stdatomic.h>
 #include <stdio.h>
@@ -23,13 +24,13 @@ struct um_chardev {
   Device  *device;                    // NULL: not attached
   void   (*room)(Device *);
   void   (*input)(Device *);
-  bool     starved;                   // a put found less room than it wanted
+  _Atomic bool starved;               // a put found less room than it wanted
   Ring     from_guest, to_guest;
 };
 
 static uint32_t ring_used(const Ring *ring)
 {
-  return atomic_load_explicit(&ring->head, memory_order_acquire) - atomic_load_explicit(&ring->tail, memory_order_acquire);
+  return atomic_load(&ring->head) - atomic_load(&ring->tail);
 }
 
 static uint32_t ring_put(Ring *ring, const void *from, uint32_t size)
@@ -40,7 +41,7 @@ static uint32_t ring_put(Ring *ring, const void *from, uint32_t size)
   uint32_t at = head & (RING_BYTES - 1), first = RING_BYTES - at < size ? RING_BYTES - at : size;
   memcpy(ring->bytes + at, from, first);
   memcpy(ring->bytes, (const uint8_t *)from + first, size - first);
-  atomic_store_explicit(&ring->head, head + size, memory_order_release);
+  atomic_store(&ring->head, head + size);
   return size;
 }
 
@@ -52,7 +53,7 @@ static uint32_t ring_get(Ring *ring, void *to, uint32_t size)
   uint32_t at = tail & (RING_BYTES - 1), first = RING_BYTES - at < size ? RING_BYTES - at : size;
   memcpy(to, ring->bytes + at, first);
   memcpy((uint8_t *)to + first, ring->bytes, size - first);
-  atomic_store_explicit(&ring->tail, tail + size, memory_order_release);
+  atomic_store(&ring->tail, tail + size);
   return size;
 }
 
@@ -92,7 +93,8 @@ uint32_t chardev_put(Chardev *chardev, const void *from, uint32_t size)
   uint32_t fitted = ring_put(&chardev->from_guest, from, size);
   note(chardev, "sent", from, fitted);
   if (fitted < size) chardev->starved = true;
-  if (chardev->control && ring_used(&chardev->from_guest) >= RING_BYTES / 2) control_attention(chardev->control);
+  uint32_t used = ring_used(&chardev->from_guest);
+  if (chardev->control && (used >= RING_BYTES / 2 || (chardev->control->eager && used <= fitted))) control_attention(chardev->control);
   return fitted;
 }
 
@@ -130,10 +132,20 @@ UM_EXPORT uint32_t um_chardev_room(const um_chardev *chardev)
   return RING_BYTES - ring_used(&chardev->to_guest);
 }
 
+UM_EXPORT uint32_t um_chardev_skim(um_chardev *chardev, void *to, uint32_t size)
+{
+  return ring_get(&chardev->from_guest, to, size);
+}
+
+UM_EXPORT bool um_chardev_starved(const um_chardev *chardev)
+{
+  return chardev->starved;
+}
+
 UM_EXPORT uint32_t um_chardev_take(um_chardev *chardev, void *to, uint32_t size)
 {
   uint32_t taken = ring_get(&chardev->from_guest, to, size);
-  if (taken && chardev->starved) {
+  if (chardev->starved && ring_used(&chardev->from_guest) < RING_BYTES) {
     chardev->starved = false;
     if (chardev->device) chardev->room(chardev->device);
   }

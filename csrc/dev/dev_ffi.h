@@ -24,6 +24,9 @@ uint32_t    um_chardev_room(const um_chardev *chardev);            // how many b
 // Take and give are for the thread that runs the harts, between runs: the device goes on within the call.
 uint32_t    um_chardev_take(um_chardev *chardev, void *to, uint32_t size);           // bytes the guest wrote; returns how many
 uint32_t    um_chardev_give(um_chardev *chardev, const void *from, uint32_t size);   // bytes for the guest; returns how many fitted
+// Take for another thread, while harts run: the device is not told that there is room. Who finds it starved afterwards owes it a take.
+uint32_t    um_chardev_skim(um_chardev *chardev, void *to, uint32_t size);
+bool        um_chardev_starved(const um_chardev *chardev);
 
 um_dev *um_clint_new(um_clock *clock, struct um_fault *why);                         // hart 0; um_clint_lines adds more, up to 8
 int     um_clint_lines(um_dev *clint, int hart, um_irq *software, um_irq *timer, struct um_fault *why);

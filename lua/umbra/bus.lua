@@ -35,6 +35,8 @@ local word_t = ffi.typeof "union { uint64_t word; uint8_t byte[8]; }"
 
 local here = debug.getinfo(1, "S").source:match("^@(.*)bus%.lua$")
 
+local function load_loop(way) return assert(loadfile(here .. "bus/loop.lua"))()(way) end
+
 -- bus.new(m): the bus of a machine whose clock and control exist; it closes with the machine.
 function bus.new(m)
   local alarm = C.um_alarm_new(m.clock.ptr, m.control.ptr)
@@ -42,7 +44,7 @@ function bus.new(m)
   return setmetatable({
     machine = m, alarm = alarm, why = ffi.new "struct um_fault", ports = {}, timers = {}, sequence = 0, executed = 0, hertz = m.timebase,
     -- A copy of the loop for each machine: its traces fit the devices of this one.
-    loop = assert(loadfile(here .. "bus/loop.lua"))(),
+    loop = load_loop "um_hart_run", there = load_loop "um_runner_run",
     warn = function(text) io.stderr:write("umbra: ", text, "\n") end,
   }, Bus)
 end
@@ -264,9 +266,9 @@ local function answer(self, ptr, exit)
 end
 
 -- Serves what hooks wait for. True: one of them ends the run, and self.stopped is its hit.
-local function hooks(self)
+local function hooks(self, runner)
   local hooked = self.machine.hooked
-  if not hooked then return false end
+  if not hooked or runner and C.um_runner_busy(runner) then return false end
   self.serving = true
   local ok, hit = pcall(hooked.serve, self.machine)
   self.serving = false
@@ -275,23 +277,25 @@ local function hooks(self)
   return hit ~= nil
 end
 
--- Runs the machine's harts as Hart:run does: at most `budget` instructions and `seconds` of host time. "hook": self.stopped ended it.
-function Bus:run(budget, seconds)
+-- Runs the machine's harts as Hart:run does: at most `budget` instructions and `seconds` of host time. "hook": self.stopped ended it. With a
+-- `runner` (um_runner) they run there: what came back is served, and "time" says that they still run.
+function Bus:run(budget, seconds, runner)
   if self.serving then fault.raise "a hook cannot run its machine: the run goes on when it returns" end
   local hart = self.machine.hart
   local ptr, exit = hart.ptr, hart.exit
   local deadline = seconds and host.seconds() + seconds or math.huge
   self.budget, self.executed = budget and math.min(budget, EVER) or EVER, 0
-  if hooks(self) then return "hook", 0 end           -- left over from a run that an error ended
+  if hooks(self, runner) then return "hook", 0 end           -- left over from a run that an error ended
   repeat
     local left = deadline - host.seconds()
-    local ok, waits = pcall(self.loop, self, ptr, exit, left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER, deadline)
+    local ns = left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER
+    local ok, waits = pcall(runner and self.there or self.loop, self, runner or ptr, ptr, exit, ns, deadline)
     if not ok then
       local port = self.ports[exit.window + 1]
       blame(port.name, port.place, waits)
     end
     if waits then answer(self, ptr, exit) end
-    if hooks(self) then return "hook", self.executed end
+    if hooks(self, runner) then return "hook", self.executed end
     local again = exit.reason == MMIO or exit.reason == HOOK
     if again and host.seconds() >= deadline then exit.reason = C.UM_EXIT_TIME end
   until exit.reason ~= MMIO and exit.reason ~= HOOK

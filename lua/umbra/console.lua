@@ -9,6 +9,7 @@
 local ffi    = require "ffi"
 local clib   = require "umbra.clib"
 local fault  = require "umbra.fault"
+local sched  = require "umbra.sched"
 local schema = require "umbra.schema"
 
 local C = clib.C
@@ -19,6 +20,7 @@ Console.__index = Console
 
 local CHUNK = 4096
 local MOST_KEPT = 2^20                            -- of text; what is older is dropped
+local MOST_AHEAD = 2^16                           -- bytes that a connected console may be behind before the sender is held back
 
 local buffer = ffi.new("uint8_t[?]", CHUNK)
 
@@ -51,16 +53,28 @@ local function keep(self, bytes)
   self.pieces, self.kept = { last }, #last
 end
 
--- Takes what the guest wrote from the device; true when there was something.
-function Console:drain()
+local function drain_by(self, take)
   local any = false
-  while true do
-    local count = C.um_chardev_take(self.ptr, buffer, CHUNK)
-    if count == 0 then return any end
+  while not (self.peer and #self.peer.pending >= MOST_AHEAD) do
+    local count = take(self.ptr, buffer, CHUNK)
+    if count == 0 then break end
     any = true
     local bytes = ffi.string(buffer, count)
     if self.sink then self.sink(bytes) else keep(self, bytes) end
+    if self.peer then self.peer:send(bytes) end
   end
+  return any
+end
+
+-- Takes what the guest wrote from the device; true when there was something. From a machine that runs on its thread only the bytes;
+-- its device is told that there is room while it stands still.
+function Console:drain()
+  local m = self.machine
+  if not (m and sched.is_away(m)) then return drain_by(self, C.um_chardev_take) end
+  if m.is_virtual then return false end
+  local any = drain_by(self, C.um_chardev_skim)
+  if C.um_chardev_starved(self.ptr) then sched.still(m, drain_by, self, C.um_chardev_take) end
+  return any
 end
 
 -- One line for people.
@@ -68,11 +82,17 @@ function Console:describe()
   return ("console %s: %d bytes printed, the last %d kept; %d bytes sent and not yet taken"):format(self.name, self.start + self.kept, self.kept, #self.pending)
 end
 
--- Gives the device as much of the pending input as it takes.
-function Console:feed()
-  if self.pending == "" then return end
+local function give(self)
   local taken = C.um_chardev_give(self.ptr, self.pending, #self.pending)
   self.pending = self.pending:sub(taken + 1)
+end
+
+-- Gives the device as much of the pending input as it takes. With a virtual clock it waits for a look (umbra.machine).
+function Console:feed()
+  if self.pending == "" then return end
+  local m = self.machine
+  if not (m and sched.is_busy(m)) then return give(self) end
+  if not m.is_virtual and C.um_chardev_room(self.ptr) > 0 then sched.still(m, give, self) end
 end
 
 -- How many bytes the device would take now.
@@ -81,6 +101,7 @@ function Console:room() return self.pending == "" and C.um_chardev_room(self.ptr
 -- Sends bytes to the guest; they arrive as it reads them while the machine runs.
 function Console:send(text)
   if type(text) ~= "string" then fault.raise("console:send takes a string, not %s", schema.show(text)) end
+  if not self.ptr then fault.raise("console %s: its machine is closed", self.name) end
   self.pending = self.pending .. text
   self:feed()
 end
@@ -104,12 +125,35 @@ end
 
 local function wait(self, what, seconds, is_pattern)
   if type(what) ~= "string" or what == "" then fault.raise("console:expect takes text to wait for, not %s", schema.show(what)) end
-  local result = self.machine:run { until_text = what, is_pattern = is_pattern, console = self, timeout = seconds }
+  local m = self.machine
+  local limits = { until_text = what, is_pattern = is_pattern, console = self, timeout = seconds }
+  local result = m.started and m:wait(limits) or m:run(limits)
   if result.reason == "text" then return unpack(result.found) end
   local why = result.reason == "timeout" and ("did not come within %g seconds"):format(seconds)
     or result.reason == "exit" and ("did not come: the guest exited with code %d"):format(result.code)
+    or (result.reason == "pc" or result.reason == "instructions") and "did not come: the machine stands at its limit, " .. result.reason
     or "did not come: the guest switched " .. (result.reason == "reset" and "to reset" or "off")
   fault.raise("console %s: %s %s; its last line: %s", self.name, schema.show(what), why, schema.show(last_line(self)))
+end
+
+-- Joins two consoles: what the guest of one prints, the guest of the other is sent, while somebody runs or serves their machines. A
+-- guest that does not read holds the other one back. Without a console: no longer.
+function Console:connect(other)
+  if other ~= nil and (getmetatable(other) ~= Console or other == self) then
+    fault.raise("console:connect takes another console, not %s", other == self and "itself" or schema.show(other))
+  end
+  for _, either in ipairs { self, other } do
+    if either.peer then either.peer.peer = nil end
+    either.peer = nil
+  end
+  self.peer = other
+  if other then other.peer = self end
+end
+
+-- For the machine: its text can be read, and nothing else.
+function console.forget(text)
+  text:connect(nil)
+  text.ptr, text.machine = nil, nil
 end
 
 -- Runs the machine until `text` came (expect) or a Lua pattern matched (match); raises when that takes longer than `seconds`

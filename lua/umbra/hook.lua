@@ -19,6 +19,7 @@ local condition = require "umbra.hook.condition"
 local cpu       = require "umbra.cpu"
 local fault     = require "umbra.fault"
 local host      = require "umbra.host"
+local sched     = require "umbra.sched"
 local schema    = require "umbra.schema"
 
 local C = clib.C
@@ -178,7 +179,7 @@ end
 function Hook:attach()
   if self.id then return self end
   local m = self.machine
-  local id = C.um_hook_attach(m.hart.ptr, self.is, self.program, self.ops, m.why)
+  local id = sched.still(m, C.um_hook_attach, m.hart.ptr, self.is, self.program, self.ops, m.why)
   if id < 0 then fault.raise("hook: %s%s", self.when and ("when: `%s`: "):format(self.when) or "", ffi.string(m.why.text)) end
   self.id = id
   m.hooked.list[#m.hooked.list + 1] = self
@@ -190,7 +191,7 @@ end
 function Hook:detach()
   if not self.id then return end
   local m = self.machine
-  fault.check(C.um_hook_detach(m.hart.ptr, self.id, m.why), m.why)
+  fault.check(sched.still(m, C.um_hook_detach, m.hart.ptr, self.id, m.why), m.why)
   m.hooked[self.id], self.id = nil, nil
   for i, other in ipairs(m.hooked.list) do
     if other == self then table.remove(m.hooked.list, i) break end

@@ -23,6 +23,7 @@ local image   = require "umbra.image"
 local log     = require "umbra.log"
 local mem     = require "umbra.mem"
 local param   = require "umbra.param"
+local sched   = require "umbra.sched"
 local schema  = require "umbra.schema"
 local symbols = require "umbra.symbols"
 local tree    = require "umbra.tree"
@@ -30,7 +31,7 @@ local units   = require "umbra.units"
 
 local C = clib.C
 
-local machine = { param = param.declare }
+local machine = { param = param.declare, serve = sched.serve }
 
 local Description = {}
 Description.__index = Description
@@ -459,7 +460,7 @@ local RESET = { { "memory", type = "boolean", default = false, help = "RAM holds
 -- What is checked by which rows, for help: { title, rows } each.
 machine.OPTIONS = {
   { "machine {...}", TOP }, { "cpu = {...}", with_harts(cpu.OPTIONS) }, { "ram = {...}", RAM }, { "boot = {...}", BOOT }, { "map = { {...} }", ROW },
-  { "m:run {...}", RUN }, { "m:reset {...}", RESET },
+  { "m:run {...}", RUN }, { "m:start {...}", sched.START }, { "m:reset {...}", RESET },
 }
 
 -- Builds a machine from a description.
@@ -483,10 +484,7 @@ function machine.load(name, given)
   return machine.build((machine.describe(name, given)))
 end
 
--- As a reset button does: harts, devices and time start anew, files are loaded anew; the rest of memory keeps what it holds.
--- reset { memory = true }: it holds zeros, as in a new machine.
-function Machine:reset(options)
-  options = schema.check(options or {}, RESET, "reset")
+local function reset(self, options)
   self.control:clear()
   self.ended, self.done = nil, 0
   self.clock:reset()
@@ -499,6 +497,12 @@ function Machine:reset(options)
   if self.plic then C.um_dev_reset(self.plic.ptr) end
   for i = 0, self.harts - 1 do self.cpu[i]:reset() end
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
+end
+
+-- As a reset button does: harts, devices and time start anew, files are loaded anew; the rest of memory keeps what it holds.
+-- reset { memory = true }: it holds zeros, as in a new machine.
+function Machine:reset(options)
+  sched.renew(self, reset, schema.check(options or {}, RESET, "reset"))
 end
 
 -- The names of guest addresses (umbra.symbols): those of firmware and kernel, and of the file that boot.symbols names.
@@ -534,6 +538,7 @@ function Machine:log(what)
     end)
     C.um_mem_log(self.mem.ptr, logs.ptr)
   end
+  if self.started then sched.hold(self) end
   if what ~= nil then self.logs:set(what) end
   local list = self.logs:list()
   if list.int or list.mmio then C.um_hart_symbols(self.hart.ptr, self.symbols.ptr) end
@@ -567,7 +572,9 @@ function Machine:reload(name, class)
     if not path then fault.raise("reload of %s: from what? It came from no file", schema.show(name)) end
     class = luadev.load(path)
   end
-  return luadev.reload(row, class)
+  local object = luadev.reload(row, class)
+  if self.started then sched.hold(self) end
+  return object
 end
 
 -- The device tree as the guest sees it: bytes.
@@ -586,16 +593,14 @@ local function write_signature(self)
   s.file:flush()
 end
 
--- Runs for one slice (at most `budget` instructions and `seconds` of host time) and serves the consoles. Returns the hart's reason
--- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit. hold: what was sent and
--- not yet taken waits.
-function Machine:slice(budget, seconds, hold)
+local function slice(self, budget, seconds, hold)
   local debugger = self.debugger
   if debugger and debugger:serve(seconds) or self.ended then return "time", 0 end
   for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
-  local reason, executed = (self.bus or self.hart):run(budget, seconds)
+  local reason, executed = (self.bus or self.hart):run(budget, seconds, self.started and self.runner)
   self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
+  if sched.is_busy(self) then return reason, executed end        -- what it has come to is on its way
   if self.logs then self.logs:settle() end
   local halt, code = self.control:halted()
   if halt then
@@ -612,9 +617,22 @@ function Machine:gdb(options)
   return owned(self, server, function() server:close() end)
 end
 
+-- Runs for one slice (at most `budget` instructions and `seconds` of host time) and serves the consoles. Returns the hart's reason
+-- and the instructions executed. self.ended is { reason, code } once the guest asked for off, reset or exit. hold: what was sent and
+-- not yet taken waits.
+function Machine:slice(budget, seconds, hold)
+  if self.inside then fault.raise("run: not from a function that is called while the machine is served") end
+  self.inside = true
+  local ok, reason, executed = pcall(slice, self, budget, seconds, hold)
+  self.inside = nil
+  if not ok then error(reason, 0) end
+  return reason, executed
+end
+
 -- Whether the consoles may be looked at now. With a virtual clock what the host does must not depend on how long it took: only every
 -- LOOK instructions, and where the guest sleeps until somebody types.
 local function may_look(self)
+  if self.is_virtual and sched.is_busy(self) then return false end
   return not self.is_virtual or self.done % LOOK == 0 or self.ended ~= nil or self.hart:idle()
 end
 
@@ -640,6 +658,12 @@ end
 
 local function stop_at(self, pc, on)
   for i = 0, self.harts - 1 do self.cpu[i]:stop_at(pc, on) end
+end
+
+local function complete(self, result, executed)
+  result.executed, result.hart = executed, self.hart.exit.hart
+  result.pc = self.cpu[result.hart]:pc()
+  return setmetatable(result, { __tostring = function(r) return ("%s at %s"):format(r.reason, self.symbols:show(r.pc)) end })
 end
 
 -- Runs until one of the limits given, or until the guest ends. Returns { reason =, executed =, hart =, pc = }: reason is
@@ -668,13 +692,12 @@ function Machine:run(options)
       executed = executed + count
       if state.left then state.left = state.left - count end
       result = finished(self, options, state, reason, reason == "budget" and count < budget)
+      sched.serve_others(self)
     end
   end)
   if options.until_pc then stop_at(self, options.until_pc, false) end
   if not ok then error(text, 0) end
-  result.executed, result.hart = executed, self.hart.exit.hart
-  result.pc = self.cpu[result.hart]:pc()
-  return setmetatable(result, { __tostring = function(r) return ("%s at %s"):format(r.reason, self.symbols:show(r.pc)) end })
+  return complete(self, result, executed)
 end
 
 -- Has Lua called, or the run end, when the guest comes to a place or does something (umbra.hook). Attached at once.
@@ -686,6 +709,10 @@ function Machine:hooks()
   for i, each in ipairs(self.hooked and self.hooked.list or {}) do list[i] = each end
   return list
 end
+
+sched.install {
+  class = Machine, RUN = RUN, finished = finished, budget_of = budget_of, may_look = may_look, stop_at = stop_at, complete = complete,
+}
 
 -- The state of the machine as 16 hexadecimal digits (umbra.hash): equal for equal memory, harts, devices and virtual time.
 function Machine:hash() return hash.of(self) end
@@ -720,8 +747,10 @@ end
 
 -- Closes every part in the reverse order of its making. Harmless when called again.
 function Machine:close()
-  if getmetatable(self) ~= Machine then return end
-  if rawget(self, "bus") and self.bus.serving then fault.raise "a hook cannot close its machine" end
+  if getmetatable(self) == Closed then return end
+  if self.inside then fault.raise("close: not from a function that is called while the machine is served") end
+  sched.abandon(self)
+  for _, text in ipairs(self.consoles) do console.forget(text) end
   for i = #self.closers, 1, -1 do self.closers[i]() end
   for key in pairs(self) do self[key] = nil end             -- clearing: any order will do
   setmetatable(self, Closed)

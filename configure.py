@@ -40,6 +40,7 @@ NEEDS = [
     ("libfuzzer", "libclang-rt-dev", "fuzz"),
     ("cmd ld.lld", "lld", "the guest programs of the specs"),
     ("cmd llvm-mc", "llvm", "the encoding specs"),
+    ("cmd objdump", "binutils", "the encoding specs"),
     ("ctags", "universal-ctags", "the house spec"),
     ("cmd qemu-riscv64", "qemu-user", "the differential specs"),
     ("cmd qemu-system-riscv64", "qemu-system-misc", "the differential specs"),

@@ -245,9 +245,14 @@ static void *window_place(void *world, uint64_t address, unsigned bytes, bool wr
   return address % bytes ? NULL : window(world, address, bytes);
 }
 
+IrHost ir_window(const struct um_ir_world *world, void **reserved, uint64_t *reserved_value)
+{
+  return (IrHost){ (void *)(uintptr_t)world, window_load, window_store, window_place, reserved, reserved_value };
+}
+
 UM_EXPORT int um_ir_eval(um_ir *ir, const struct um_ir_world *world, uint64_t pc, struct um_ir_exit *exit, struct um_fault *why)
 {
-  const IrHost host = { (void *)(uintptr_t)world, window_load, window_store, window_place, &ir->reserved, &ir->reserved_value };
+  const IrHost host = ir_window(world, &ir->reserved, &ir->reserved_value);
   int status = ir_verify(ir, why);
   if (status < 0) return status;
   if (exit->at >= ir->count) return fault_set(why, UM_EINVAL, "the block has no instruction %u to go on from", exit->at);

@@ -175,40 +175,44 @@ static uint64_t pick_or_compare(unsigned op, bool is_double, uint64_t a, uint64_
   }
 }
 
-static uint64_t eval_float(const Ir *ir, const IrIns *ins, unsigned rm)
+uint64_t ir_eval_float(unsigned op, unsigned type, unsigned from, unsigned rm, uint64_t a, uint64_t b, uint64_t c)
 {
-  const IrValue *values = ir->values;
-  uint64_t a = values[ins->a].w[0], b = 0, c = 0;
-  unsigned operands = ir_info[ins->op].operands, from = ir->ins[ins->a].type;
-  if (operands > 1) b = values[ins->b].w[0];
-  if (operands > 2) c = values[ins->c].w[0];
-  bool to_double = ins->type == IR_F64;
-  switch (ins->op) {
-  case IR_FMIN: case IR_FMAX: case IR_FEQ: case IR_FLT: case IR_FLE: return pick_or_compare(ins->op, from == IR_F64, a, b);
-  case IR_FTOI: case IR_FTOU: return to_integer(ins->op == IR_FTOI, ins->type == IR_I64, from == IR_F64, a, rm);
-  case IR_FTOF: return fp_static(to_double ? FP_CVT_D_S : FP_CVT_S_D, rm, a, 0, 0);
+  bool to_double = type == IR_F64;
+  uint64_t value;
+  switch (op) {
+  case IR_FMIN: case IR_FMAX: case IR_FEQ: case IR_FLT: case IR_FLE: value = pick_or_compare(op, from == IR_F64, a, b); break;
+  case IR_FTOI: case IR_FTOU: value = to_integer(op == IR_FTOI, type == IR_I64, from == IR_F64, a, rm); break;
+  case IR_FTOF: value = fp_static(to_double ? FP_CVT_D_S : FP_CVT_S_D, rm, a, 0, 0); break;
   case IR_ITOF: case IR_UTOF: {
-    unsigned kind = (from == IR_I64 ? 2 : 0) + (ins->op == IR_UTOF);
-    return fp_static((enum FpOp)((to_double ? FP_CVT_D_W : FP_CVT_S_W) + kind), rm, a, 0, 0);
+    unsigned kind = (from == IR_I64 ? 2 : 0) + (op == IR_UTOF);
+    value = fp_static((enum FpOp)((to_double ? FP_CVT_D_W : FP_CVT_S_W) + kind), rm, a, 0, 0);
+    break;
   }
+  default: value = fp_static((enum FpOp)((to_double ? FP_ADD_D : FP_ADD_S) + (op - IR_FADD)), rm, a, b, c);
   }
-  return fp_static((enum FpOp)((to_double ? FP_ADD_D : FP_ADD_S) + (ins->op - IR_FADD)), rm, a, b, c);
+  return low64(value, ir_bits(type));
 }
 _Static_assert(IR_FMA - IR_FADD == FP_MADD_S - FP_ADD_S && FP_ADD_D == FP_MADD_S + 1, "in one order");
 _Static_assert(FP_CVT_S_LU == FP_CVT_S_W + 3 && FP_CVT_D_LU == FP_CVT_D_W + 3, "W WU L LU");
 
-// The host's MXCSR is the guest's for one operation; flags go to the state. A rounding mode that is none rounds to nearest.
+unsigned ir_rounding(unsigned op, unsigned aux, unsigned state)
+{
+  unsigned rm = ir_info[op].extra == EXTRA_ROUND && aux != ROUND_STATE ? aux : state;
+  return rm > ROUND_AWAY ? ROUND_NEAREST : rm;
+}
+
+// The host's MXCSR is the guest's for one operation; flags go to the state.
 static IrValue float_op(const Ir *ir, const IrIns *ins, uint8_t *state)
 {
-  unsigned mode = state[ir->guest->rounding];
-  unsigned rm = ir_info[ins->op].extra == EXTRA_ROUND && ins->aux != ROUND_STATE ? ins->aux : mode;
-  if (rm > ROUND_AWAY) rm = ROUND_NEAREST;
+  const IrValue *values = ir->values;
+  unsigned operands = ir_info[ins->op].operands;
   uint32_t saved = fp_mxcsr_read();
   fp_mxcsr_write(fp_mxcsr(ROUND_NEAREST));
-  uint64_t value = eval_float(ir, ins, rm);
+  uint64_t value = ir_eval_float(ins->op, ins->type, ir->ins[ins->a].type, ir_rounding(ins->op, ins->aux, state[ir->guest->rounding]),
+    values[ins->a].w[0], operands > 1 ? values[ins->b].w[0] : 0, operands > 2 ? values[ins->c].w[0] : 0);
   state[ir->guest->flags] |= (uint8_t)fp_flags();
   fp_mxcsr_write(saved);
-  return u256_low(u256_from(value), ir_bits(ins->type));
+  return u256_from(value);
 }
 
 // Memory -------------------------------------------------------------------------------------------
@@ -218,20 +222,20 @@ static IrValue swapped(IrValue v, unsigned bytes)
   return u256_shr(bits_bswap256(v, 256), 256 - 8 * bytes);
 }
 
-static bool load(const IrHost *host, const IrIns *ins, uint64_t address, IrValue *value)
+static bool load(const IrHost *host, IrIns ins, uint64_t address, IrValue *value)
 {
-  unsigned bytes = 1u << (ins->aux & MEM_SIZE);
+  unsigned bytes = 1u << (ins.aux & MEM_SIZE);
   if (!host->load(host->context, address, bytes, value)) return false;
-  if (ins->aux & MEM_BIG) *value = swapped(*value, bytes);
-  if (ins->aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, 8 * bytes), ir_bits(ins->type));
+  if (ins.aux & MEM_BIG) *value = swapped(*value, bytes);
+  if (ins.aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, 8 * bytes), ir_bits(ins.type));
   return true;
 }
 
-static bool store(const IrHost *host, const IrIns *ins, uint64_t address, IrValue value)
+static bool store(const IrHost *host, IrIns ins, uint64_t address, IrValue value)
 {
-  unsigned bytes = 1u << (ins->aux & MEM_SIZE);
+  unsigned bytes = 1u << (ins.aux & MEM_SIZE);
   value = u256_low(value, 8 * bytes);
-  if (ins->aux & MEM_BIG) value = swapped(value, bytes);
+  if (ins.aux & MEM_BIG) value = swapped(value, bytes);
   return host->store(host->context, address, bytes, &value);
 }
 
@@ -263,15 +267,16 @@ static bool exchange(void *place, unsigned bytes, uint64_t old, uint64_t wanted)
   return __atomic_compare_exchange_n((uint64_t *)place, &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-static bool atomic_op(const Ir *ir, const IrHost *host, const IrIns *ins, uint64_t address, IrValue *value)
+static bool atomic_op(const IrHost *host, IrIns ins, uint64_t address, uint64_t operand, IrValue *value)
 {
-  unsigned bytes = 1u << (ins->aux & MEM_SIZE), bits = 8 * bytes;
-  void *place = host->place(host->context, address, bytes, ins->op != IR_LR);
+  unsigned bytes = 1u << (ins.aux & MEM_SIZE), bits = 8 * bytes;
+  void *place = host->place(host->context, address, bytes, ins.op != IR_LR);
   if (!place) return false;
-  uint64_t old = read_place(place, bytes), operand = ins->op == IR_LR ? 0 : low64(ir->values[ins->b].w[0], bits);
-  if (ins->op == IR_AMO) {
-    while (!exchange(place, bytes, old, amo_new(ins->aux >> 8, bits, old, operand))) old = read_place(place, bytes);
-  } else if (ins->op == IR_LR) {
+  uint64_t old = read_place(place, bytes);
+  operand = low64(operand, bits);
+  if (ins.op == IR_AMO) {
+    while (!exchange(place, bytes, old, amo_new(ins.aux >> 8, bits, old, operand))) old = read_place(place, bytes);
+  } else if (ins.op == IR_LR) {
     *host->reserved = place;
     *host->reserved_value = old;
   } else {
@@ -281,8 +286,15 @@ static bool atomic_op(const Ir *ir, const IrHost *host, const IrIns *ins, uint64
     return true;
   }
   *value = u256_from(old);
-  if (ins->aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, bits), ir_bits(ins->type));
+  if (ins.aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, bits), ir_bits(ins.type));
   return true;
+}
+
+bool ir_access(const IrHost *host, IrIns ins, uint64_t address, IrValue operand, IrValue *value)
+{
+  if (ins.op == IR_LOAD) return load(host, ins, address, value);
+  if (ins.op == IR_STORE) return store(host, ins, address, operand);
+  return atomic_op(host, ins, address, operand.w[0], value);
 }
 
 // Control ------------------------------------------------------------------------------------------
@@ -373,9 +385,8 @@ static bool step(Ir *ir, const IrHost *host, void *state, uint64_t block, Ref re
     memcpy((uint8_t *)state + ir_slot_offset(ir->guest, ins->imm), &ir->values[ins->a], ir_bytes(ir->ins[ins->a].type));
     return true;
   case IR_LOAD: case IR_STORE: case IR_AMO: case IR_LR: case IR_SC: {
-    uint64_t address = exit->value = ir->values[ins->a].w[0];
-    bool ok = ins->op == IR_LOAD ? load(host, ins, address, &value)
-            : ins->op == IR_STORE ? store(host, ins, address, ir->values[ins->b]) : atomic_op(ir, host, ins, address, &value);
+    exit->value = ir->values[ins->a].w[0];
+    bool ok = ir_access(host, *ins, exit->value, ir_info[ins->op].operands > 1 ? ir->values[ins->b] : value, &value);
     if (ok) ir->values[ref] = value;
     return ok;
   }

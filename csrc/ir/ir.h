@@ -193,6 +193,10 @@ extern const char *const ir_amo_name[AMO_COUNT];
 // eval.c
 uint64_t ir_eval_int(unsigned op, unsigned bits, unsigned from, uint64_t a, uint64_t b);       // up to 64 bits; from: width of a
 
+// A float operation; flags go to the host's MXCSR, which must be a guest's (base/fp.h). rm: 0 to 4.
+uint64_t ir_eval_float(unsigned op, unsigned type, unsigned from, unsigned rm, uint64_t a, uint64_t b, uint64_t c);
+unsigned ir_rounding(unsigned op, unsigned aux, unsigned state);          // what an op that carries `aux` rounds by; none: to nearest
+
 // How an evaluation reaches memory.
 typedef struct IrHost {
   void *context;
@@ -203,6 +207,11 @@ typedef struct IrHost {
   void **reserved;                       // where lr keeps its place, NULL: nothing is reserved
   uint64_t *reserved_value;
 } IrHost;
+
+IrHost ir_window(const struct um_ir_world *world, void **reserved, uint64_t *reserved_value);     // border.c: the memory of Lua's evaluations
+
+// A load, store, amo, lr or sc by itself. False: an exception was raised.
+bool ir_access(const IrHost *host, IrIns ins, uint64_t address, IrValue operand, IrValue *value);
 
 // Goes on after exit->at (0: from the start) until the block is left; it is verified. False: no memory for its values.
 bool ir_eval(Ir *ir, const IrHost *host, void *state, uint64_t pc, struct um_ir_exit *exit);

@@ -176,6 +176,21 @@ function cpu.lift(bytes, options)
   return block, fault.check(C.um_riscv_lift(block.ptr, bytes, #bytes, mask, why), why)
 end
 
+-- Which registers of RISC-V live in registers of the host: those that compilers use most (the register numbers of compressed code).
+local PINS = {
+  { "x", 2, "rbx" }, { "x", 8, "r12" }, { "x", 10, "rdi" }, { "x", 11, "rsi" }, { "x", 12, "r8" }, { "x", 13, "r9" }, { "x", 14, "r10" }, { "x", 15, "r11" },
+  { "f", 8, "xmm5" }, { "f", 9, "xmm6" }, { "f", 10, "xmm7" }, { "f", 11, "xmm8" }, { "f", 12, "xmm9" }, { "f", 13, "xmm10" }, { "f", 14, "xmm11" },
+  { "f", 15, "xmm12" },
+}
+
+-- A jit for blocks of RISC-V: options of jit.new but the guest; its code runs by hart:run_code.
+function cpu.jit(options)
+  local given = { pins = PINS }
+  for key, value in pairs(options or {}) do given[key] = value end
+  given.guest = cpu.guest()
+  return require("umbra.jit").new(given)
+end
+
 -- A hart -------------------------------------------------------------------------------------------------------------------
 
 -- Options of a machine's `cpu` table (without `harts`), checked in full: the ISA string too.
@@ -327,6 +342,14 @@ function Hart:evaluate(count)
   local done = ffi.new "uint64_t[1]"
   self:check(C.um_hart_evaluate(whole(self), address.count(count, "count", 0, 2^53), done, self.why))
   return tonumber(done[0])
+end
+
+-- Runs `code`, a block that a jit of cpu.guest() translated, on the hart, whatever its pc is. Returns how the block was left, as
+-- block:eval has it; the hart is behind it, or in the trap that it took.
+function Hart:run_code(code)
+  local exit = ffi.new "struct um_ir_exit"
+  self:check(C.um_hart_run_code(whole(self), handle.pointer(code.jit, "jit", "code"), code.number, exit, self.why))
+  return require("umbra.ir").left(exit)
 end
 
 -- Control and status registers, by name ("mstatus") or number, as machine mode sees them.

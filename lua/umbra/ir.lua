@@ -374,26 +374,38 @@ local function serve(self, exit, state)
   end
 end
 
--- eval { state = s, pc = 0x1000, memory = bytes, at = 0x8000 }: how the block is left: { reason = "next", pc =, insns = }; with
--- reason "trap" cause and value, with "fault" the address as value.
-function Block:eval(options)
+-- The struct um_ir_world of checked options, whose state must be of `guest`.
+function ir.world(options, guest)
   options = schema.check(options, EVAL, "eval")
   local state = options.state
-  if getmetatable(state) ~= State or state.guest ~= self.guest then fault.raise("`eval.state` must be a state of the block's guest") end
-  local world, exit = ffi.new "struct um_ir_world", ffi.new "struct um_ir_exit"
+  if getmetatable(state) ~= State or state.guest ~= guest then fault.raise("`eval.state` must be a state of the block's guest") end
+  local world = ffi.new "struct um_ir_world"
   world.state = state.bytes
   if options.memory ~= nil then
     world.memory, world.at = options.memory, bits.u64(options.at)
     world.size = options.size or ffi.sizeof(options.memory)
   end
-  repeat
-    fault.check(C.um_ir_eval(self.ptr, world, bits.u64(options.pc), exit, why), why)
-    if exit.reason == C.UM_IR_CALL then serve(self, exit, state) end
-  until exit.reason ~= C.UM_IR_CALL
+  return world, options
+end
+
+-- A struct um_ir_exit as a table.
+function ir.left(exit)
   return {
     reason = REASONS[exit.reason], pc = bits.number(exit.pc), insns = exit.insns, cause = exit.reason == C.UM_IR_TRAP and bits.number(exit.cause) or nil,
     value = (exit.reason == C.UM_IR_TRAP or exit.reason == C.UM_IR_FAULT) and bits.number(exit.value) or nil,
   }
+end
+
+-- eval { state = s, pc = 0x1000, memory = bytes, at = 0x8000 }: how the block is left: { reason = "next", pc =, insns = }; with
+-- reason "trap" cause and value, with "fault" the address as value.
+function Block:eval(options)
+  local world, checked = ir.world(options, self.guest)
+  local exit = ffi.new "struct um_ir_exit"
+  repeat
+    fault.check(C.um_ir_eval(self.ptr, world, bits.u64(checked.pc), exit, why), why)
+    if exit.reason == C.UM_IR_CALL then serve(self, exit, checked.state) end
+  until exit.reason ~= C.UM_IR_CALL
+  return ir.left(exit)
 end
 
 -- What instruction `ref` gave in the last evaluation.

@@ -15,6 +15,7 @@
 #include "image/image.h"
 #include "ir/ir_ffi.h"
 #include "irq/irq.h"
+#include "jit/jit_ffi.h"
 #include "mem/mem.h"
 #include "mem/window.h"
 #include "mmu/mmu.h"

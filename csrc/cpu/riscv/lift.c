@@ -1,4 +1,4 @@
-// lift: RISC-V instructions as IR, and a hart that is run by evaluating it: the reference for whatever runs IR faster.
+// lift: RISC-V instructions as IR.
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/lift.h"
 #include "base/bits.h"
@@ -147,81 +147,4 @@ UM_EXPORT int um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_
   if (ir->full) return status;
   check_values(status >= 0, count, l.at);                    // the lift is right, or it is a bug
   return count;
-}
-
-// Evaluation ----------------------------------------------------------------------------------------
-
-static bool load(void *context, uint64_t address, unsigned bytes, IrValue *value)
-{
-  Hart *hart = context;
-  *value = u256_from(0);
-  return hart_load(hart, hart->data, address, bytes, &value->w[0]);
-}
-
-static bool store(void *context, uint64_t address, unsigned bytes, const IrValue *value)
-{
-  Hart *hart = context;
-  return hart_store(hart, hart->data, address, bytes, value->w[0]);
-}
-
-static void *place(void *context, uint64_t address, unsigned bytes, bool write)
-{
-  Hart *hart = context;
-  return hart_atomic(hart, hart->data, address, bytes, write);
-}
-
-// The instruction at pc raised an exception, or wants the host first. False: the latter.
-static bool take_fault(Hart *hart)
-{
-  if (hart->mmio.state == MMIO_ASKED || hart->again) return false;
-  if (hart->trap_cause == CAUSE_ILLEGAL) hart->trap_value = hart_instruction_at(hart, hart->pc);
-  hart_take_trap(hart, hart->trap_cause, hart->trap_value);
-  return true;
-}
-
-// One instruction, or the exception it raises; before it an interrupt, if one is pending. False: it is not done.
-static bool evaluate_one(Hart *hart, Ir *ir)
-{
-  int interrupt = hart_pending(hart);
-  if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
-  const IrHost host = { hart, load, store, place, &hart->reserved, &hart->reserved_value };
-  MmuResult fetched;
-  struct um_ir_exit exit = { 0 };
-  if (!hart_fetch(hart, hart->pc, &fetched)) return take_fault(hart);
-  uint32_t word = hart_instruction_at(hart, hart->pc);
-  if ((word & 3) == 3 && !hart_fetch(hart, hart->pc + 2, &fetched)) return take_fault(hart);
-  Lift l = { .ir = ir, .context = hart->extensions };
-  ir_clear(ir);
-  if (!riscv_lift(&l, word)) {
-    hart_raise(hart, CAUSE_ILLEGAL, 0);
-    return take_fault(hart);
-  }
-  lift_end(&l);
-  check(ir_verify(ir, NULL) >= 0);
-  check(ir_eval(ir, &host, hart, hart->pc, &exit));
-  if (exit.reason == UM_IR_FAULT) return take_fault(hart);
-  if (exit.reason == UM_IR_TRAP) hart_take_trap(hart, exit.cause, exit.value);
-  else hart->retired++;
-  if (exit.reason == UM_IR_NEXT) hart->pc = exit.pc;
-  return true;
-}
-
-UM_EXPORT int um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why)
-{
-  Ir ir;
-  *done = 0;
-  if (hart->turns->watch) return fault_set(why, UM_EINVAL, "hooks on accesses and traps do not see what is evaluated");
-  if (!ir_init(&ir, &riscv_guest)) {
-    ir_fini(&ir);
-    return fault_set(why, UM_ENOMEM, "no memory for a block");
-  }
-  bool fine = true;
-  for (; *done < count && !hart->waiting && fine; *done += fine) {
-    hart->leave = hart->again = false;
-    fine = evaluate_one(hart, &ir);
-  }
-  ir_fini(&ir);
-  if (fine) return UM_OK;
-  hart->mmio.state = MMIO_NONE;
-  return fault_set(why, UM_EINVAL, "the instruction at %#llx wants the host first", (unsigned long long)hart->pc);
 }

@@ -1,0 +1,115 @@
+// ir_run: a hart that is run by its IR: evaluated, which is the reference for whatever is faster, or translated, a block at a time.
+// SPDX-License-Identifier: MIT
+#include "base/fp.h"
+#include "cpu/riscv/helpers.h"
+#include "cpu/riscv/lift.h"
+#include "jit/jit.h"
+
+static bool load(void *context, uint64_t address, unsigned bytes, IrValue *value)
+{
+  Hart *hart = context;
+  *value = u256_from(0);
+  return hart_load(hart, hart->data, address, bytes, &value->w[0]);
+}
+
+static bool store(void *context, uint64_t address, unsigned bytes, const IrValue *value)
+{
+  Hart *hart = context;
+  return hart_store(hart, hart->data, address, bytes, value->w[0]);
+}
+
+static void *place(void *context, uint64_t address, unsigned bytes, bool write)
+{
+  Hart *hart = context;
+  return hart_atomic(hart, hart->data, address, bytes, write);
+}
+
+// The instruction at pc raised an exception, or wants the host first. False: the latter.
+static bool take_fault(Hart *hart)
+{
+  if (hart->mmio.state == MMIO_ASKED || hart->again) return false;
+  if (hart->trap_cause == CAUSE_ILLEGAL) hart->trap_value = hart_instruction_at(hart, hart->pc);
+  hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  return true;
+}
+
+static IrHost host_of(Hart *hart)
+{
+  return (IrHost){ hart, load, store, place, &hart->reserved, &hart->reserved_value };
+}
+
+// Code that was left at exit->pc, with exit->insns instructions begun. False: the last of them is not done.
+static bool settle(Hart *hart, const struct um_ir_exit *exit)
+{
+  bool done = exit->reason == UM_IR_NEXT || exit->reason == UM_IR_LEAVE;
+  hart->retired += exit->insns - !done;
+  if (exit->reason != UM_IR_LEAVE) hart->pc = exit->pc;
+  if (exit->reason == UM_IR_FAULT) return take_fault(hart);
+  if (exit->reason == UM_IR_TRAP) hart_take_trap(hart, exit->cause, exit->value);
+  return true;
+}
+
+// One instruction, or the exception it raises; before it an interrupt, if one is pending. False: it is not done.
+static bool evaluate_one(Hart *hart, Ir *ir)
+{
+  int interrupt = hart_pending(hart);
+  if (interrupt >= 0) hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
+  const IrHost host = host_of(hart);
+  MmuResult fetched;
+  struct um_ir_exit exit = { 0 };
+  if (!hart_fetch(hart, hart->pc, &fetched)) return take_fault(hart);
+  uint32_t word = hart_instruction_at(hart, hart->pc);
+  if ((word & 3) == 3 && !hart_fetch(hart, hart->pc + 2, &fetched)) return take_fault(hart);
+  Lift l = { .ir = ir, .context = hart->extensions };
+  ir_clear(ir);
+  if (!riscv_lift(&l, word)) {
+    hart_raise(hart, CAUSE_ILLEGAL, 0);
+    return take_fault(hart);
+  }
+  lift_end(&l);
+  check(ir_verify(ir, NULL) >= 0);
+  check(ir_eval(ir, &host, hart, hart->pc, &exit));
+  return settle(hart, &exit);
+}
+
+static int may_run(const Hart *hart, struct um_fault *why)
+{
+  if (hart->turns->watch) return fault_set(why, UM_EINVAL, "hooks on accesses and traps do not see what is evaluated or translated");
+  return UM_OK;
+}
+
+UM_EXPORT int um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why)
+{
+  Ir ir;
+  *done = 0;
+  if (may_run(hart, why) < 0) return UM_EINVAL;
+  if (!ir_init(&ir, &riscv_guest)) {
+    ir_fini(&ir);
+    return fault_set(why, UM_ENOMEM, "no memory for a block");
+  }
+  bool fine = true;
+  for (; *done < count && !hart->waiting && fine; *done += fine) {
+    hart->leave = hart->again = false;
+    fine = evaluate_one(hart, &ir);
+  }
+  ir_fini(&ir);
+  if (fine) return UM_OK;
+  hart->mmio.state = MMIO_NONE;
+  return fault_set(why, UM_EINVAL, "the instruction at %#llx wants the host first", (unsigned long long)hart->pc);
+}
+
+UM_EXPORT int um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir_exit *exit, struct um_fault *why)
+{
+  if (jit->guest != &riscv_guest) return fault_set(why, UM_EINVAL, "the code is not RISC-V's");
+  if (may_run(hart, why) < 0) return UM_EINVAL;
+  JitRun run = { .state = hart, .guest = &riscv_guest, .host = host_of(hart) };
+  hart->leave = hart->again = false;
+  hart->guest_fp = true;
+  int status = jit_run(jit, code, &run, why);
+  hart->guest_fp = false;
+  *exit = run.exit;
+  if (status < 0) return status;
+  if (settle(hart, exit)) return UM_OK;
+  hart->mmio.state = MMIO_NONE;
+  return fault_set(why, UM_EINVAL, "the instruction at %#llx wants the host first", (unsigned long long)hart->pc);
+}

@@ -1,0 +1,78 @@
+// code: the two backings.
+// SPDX-License-Identifier: MIT
+#include "jit/code.h"
+#include "base/fault.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { CODE_ALIGN = 64 };
+
+static bool map_dual(CodeMemory *code)
+{
+  int fd = memfd_create("umbra-code", MFD_CLOEXEC);
+  if (fd < 0) return false;
+  void *write = MAP_FAILED, *run = MAP_FAILED;
+  if (ftruncate(fd, (off_t)code->size) == 0) {
+    write = mmap(NULL, code->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    run = mmap(NULL, code->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+  }
+  int error = errno;
+  close(fd);
+  if (write != MAP_FAILED && run != MAP_FAILED) {
+    code->write = write;
+    code->run = run;
+    return true;
+  }
+  if (write != MAP_FAILED) munmap(write, code->size);
+  if (run != MAP_FAILED) munmap(run, code->size);
+  errno = error;
+  return false;
+}
+
+int code_init(CodeMemory *code, size_t size, int backing, struct um_fault *why)
+{
+  size_t page = (size_t)sysconf(_SC_PAGESIZE);
+  *code = (CodeMemory){ .size = (size + page - 1) / page * page, .backing = backing };
+  if (backing == UM_CODE_DUAL) {
+    if (map_dual(code)) return UM_OK;
+    snprintf(code->notice, sizeof code->notice, "no executable memory file (%s): code memory is private", strerror(errno));
+    code->backing = UM_CODE_PRIVATE;
+  }
+  void *memory = mmap(NULL, code->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return fault_set(why, UM_ENOMEM, "no memory for %zu bytes of code: %s", code->size, strerror(errno));
+  code->write = code->run = memory;
+  code->open = true;
+  return UM_OK;
+}
+
+void code_fini(CodeMemory *code)
+{
+  if (code->run && code->run != code->write) munmap(code->run, code->size);
+  if (code->write) munmap(code->write, code->size);
+  code->write = code->run = NULL;
+}
+
+static bool flip(CodeMemory *code, bool open)
+{
+  if (code->backing != UM_CODE_PRIVATE || code->open == open) return true;
+  if (mprotect(code->write, code->size, PROT_READ | (open ? PROT_WRITE : PROT_EXEC)) != 0) return false;
+  code->open = open;
+  return true;
+}
+
+uint8_t *code_begin(CodeMemory *code)
+{
+  return flip(code, true) ? code->write + code->used : NULL;
+}
+
+uint8_t *code_commit(CodeMemory *code, size_t bytes)
+{
+  uint8_t *at = code->run + code->used;
+  if (!flip(code, false)) return NULL;
+  size_t used = (code->used + bytes + CODE_ALIGN - 1) / CODE_ALIGN * CODE_ALIGN;
+  code->used = used < code->size ? used : code->size;
+  return at;
+}

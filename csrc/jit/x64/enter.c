@@ -1,0 +1,92 @@
+// enter: the ways into translated code, out of it, and from it into C.
+// SPDX-License-Identifier: MIT
+//
+// enter(code, state + bias, run): saves what the host's C wants kept, loads the pins, jumps. leave: stores the pins and returns; in
+// eax the reason, in ecx the guest instructions begun, in rdx the pc. call: C at rax with its arguments in place; the pins are in
+// the state meanwhile and loaded again. The stack keeps 16 bytes alignment at calls.
+#include "jit/x64/lower_int.h"
+#include "base/fault.h"
+#include <stddef.h>
+
+static const Reg saved[] = { RBX, RBP, R12, R13, R14, R15 };
+enum { SAVED = sizeof saved / sizeof saved[0] };
+_Static_assert((FRAME_SIZE + 8 * SAVED + 8) % 16 == 0, "calls from translated code are aligned");
+
+static void move_pins(const Jit *jit, Asm *as, bool load)
+{
+  for (unsigned i = 0; i < jit->pin_count; i++) {
+    const JitPin *pin = &jit->pins[i];
+    Mem m = x64_mem(RBP, (int32_t)ir_slot_offset(jit->guest, pin->slot) - (int32_t)jit->bias);
+    if (pin->xmm) load ? x64_movsd_xm(as, pin->reg, m) : x64_movsd_mx(as, m, pin->reg);
+    else load ? x64_mov_rm(as, W8, (Reg)pin->reg, m) : x64_mov_mr(as, W8, m, (Reg)pin->reg);
+  }
+}
+
+static uint8_t *emit_enter(const Jit *jit, Asm *as)
+{
+  uint8_t *at = as->at;
+  for (unsigned i = 0; i < SAVED; i++) x64_push_r(as, saved[i]);
+  x64_sub_ri(as, W8, RSP, FRAME_SIZE);
+  x64_mov_rr(as, W8, RBP, RSI);
+  x64_mov_mr(as, W8, x64_mem(RSP, FRAME_RUN), RDX);
+  x64_mov_rr(as, W8, RAX, RDI);
+  move_pins(jit, as, true);
+  x64_jmp_r(as, RAX);
+  return at;
+}
+
+static uint8_t *emit_leave(const Jit *jit, Asm *as)
+{
+  uint8_t *at = as->at;
+  move_pins(jit, as, false);
+  x64_mov_rm(as, W8, RSI, x64_mem(RSP, FRAME_RUN));
+  x64_mov_mr(as, W4, x64_mem(RSI, offsetof(JitRun, exit.reason)), RAX);
+  x64_mov_mr(as, W4, x64_mem(RSI, offsetof(JitRun, exit.insns)), RCX);
+  x64_mov_mr(as, W8, x64_mem(RSI, offsetof(JitRun, exit.pc)), RDX);
+  x64_add_ri(as, W8, RSP, FRAME_SIZE);
+  for (unsigned i = SAVED; i-- > 0;) x64_pop_r(as, saved[i]);
+  x64_ret(as);
+  return at;
+}
+
+// Its own return address makes the stack odd: one more word evens it. C gets the state or the run, arguments and results; ecx
+// passes.
+static uint8_t *emit_call(const Jit *jit, Asm *as, bool gives_run)
+{
+  uint8_t *at = as->at;
+  x64_sub_ri(as, W8, RSP, 8);
+  move_pins(jit, as, false);
+  if (gives_run) x64_mov_rm(as, W8, RDI, x64_mem(RSP, FRAME_RUN + 16));
+  else x64_lea_rm(as, W8, RDI, x64_mem(RBP, -(int32_t)jit->bias));
+  x64_lea_rm(as, W8, RSI, x64_mem(RSP, FRAME_ARGS + 16));
+  x64_lea_rm(as, W8, RDX, x64_mem(RSP, FRAME_RESULTS + 16));
+  x64_call_r(as, RAX);
+  move_pins(jit, as, true);
+  x64_add_ri(as, W8, RSP, 8);
+  x64_ret(as);
+  return at;
+}
+
+int jit_make_thunks(Jit *jit, struct um_fault *why)
+{
+  uint8_t *to = code_begin(&jit->code);
+  if (!to) return fault_set(why, UM_EIO, "the host does not make code memory writable");
+  Asm as = { to, to, to + code_left(&jit->code), false };
+  uint8_t *enter = emit_enter(jit, &as), *leave = emit_leave(jit, &as), *call = emit_call(jit, &as, false), *call_run = emit_call(jit, &as, true);
+  if (as.full) return fault_set(why, UM_EINVAL, "code memory of %zu bytes is too small", jit->code.size);
+  uint8_t *run = code_commit(&jit->code, (size_t)(as.at - to));
+  if (!run) return fault_set(why, UM_EIO, "the host does not make code memory executable");
+  jit->enter = run + (enter - to);
+  jit->leave = run + (leave - to);
+  jit->call = run + (call - to);
+  jit->call_run = run + (call_run - to);
+  return UM_OK;
+}
+
+void jit_enter(const Jit *jit, const uint8_t *code, JitRun *run)
+{
+  typedef void Enter(const uint8_t *code, void *state, JitRun *run);
+  Enter *enter;
+  memcpy(&enter, &jit->enter, sizeof enter);
+  enter(code, (uint8_t *)run->state + jit->bias, run);
+}

@@ -1,0 +1,117 @@
+// floats: emitters of floating-point operations: exact in result and flags by the same argument as base/fp.h.
+// SPDX-License-Identifier: MIT
+//
+// MXCSR holds the state's rounding mode and collects the flags. An operation that rounds as the state says is one instruction and a
+// test of its result for a NaN, which is then made the canonical one behind the block; every other goes through C.
+#include "jit/x64/lower_int.h"
+
+typedef void EmitXX(Asm *as, Xmm dst, Xmm src);
+
+// The two-operand form: dst is a, and must not be b unless the operation commutes.
+static EmitXX *const two_operand[][2] = {
+  { x64_addss_xx, x64_addsd_xx }, { x64_subss_xx, x64_subsd_xx }, { x64_mulss_xx, x64_mulsd_xx }, { x64_divss_xx, x64_divsd_xx }, { x64_sqrtss_xx, x64_sqrtsd_xx },
+};
+typedef void EmitXXX(Asm *as, Xmm dst, Xmm a, Xmm b);
+static EmitXXX *const three_operand[][2] = {
+  { x64_vaddss_xxx, x64_vaddsd_xxx }, { x64_vsubss_xxx, x64_vsubsd_xxx }, { x64_vmulss_xxx, x64_vmulsd_xxx }, { x64_vdivss_xxx, x64_vdivsd_xxx },
+  { x64_vsqrtss_xxx, x64_vsqrtsd_xxx },
+};
+_Static_assert(IR_FSQRT == IR_FADD + 4, "add sub mul div sqrt");
+
+static void emit_arithmetic(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  if (ins->aux != ROUND_STATE || l->rounding_changed) {
+    emit_by_call(l, ref);
+    return;
+  }
+  l->rounds = true;
+  bool is_double = ins->type == IR_F64, one = ins->op == IR_FSQRT;
+  unsigned which = ins->op - IR_FADD;
+  Xmm a = use_xmm(l, ins->a), b = one ? a : use_xmm(l, ins->b);
+  used(l, ins->a);
+  if (!one) used(l, ins->b);
+  Xmm dst;
+  if (l->jit->features >> FEATURE_AVX & 1) {
+    dst = result_xmm(l, ref, a);
+    three_operand[which][is_double](as, dst, a, b);
+  } else {
+    dst = new_xmm(l);
+    if (!one) x64_movaps_xx(as, dst, a);
+    two_operand[which][is_double](as, dst, b);
+  }
+  is_double ? x64_ucomisd_xx(as, dst, dst) : x64_ucomiss_xx(as, dst, dst);
+  Site nan = x64_jcc(as, CC_P);
+  add_stub(l, (Stub){ .from = nan, .back = as->at, .kind = is_double ? STUB_NAN_D : STUB_NAN_S, .reg = dst });
+  define_xmm(l, ref, dst);
+}
+
+void emit_nan(Lower *l, const Stub *stub)
+{
+  Asm *as = &l->as;
+  x64_push_r(as, RAX);
+  x64_load_constant(as, RAX, stub->kind == STUB_NAN_D ? 0x7ff8000000000000u : 0x7fc00000u);
+  x64_movd_xr(as, W8, stub->reg, RAX);
+  x64_pop_r(as, RAX);
+  Site back = x64_jmp(as);
+  if (!as->full) x64_patch(back, stub->back);
+}
+
+// ucomis is quiet, comis signals; comis b, a leaves "above" for a < b, "above or equal" for a <= b, neither for a NaN.
+static void emit_compare(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  bool is_double = ins_at(l, ins->a)->type == IR_F64;
+  Xmm a = use_xmm(l, ins->a), b = use_xmm(l, ins->b);
+  Reg dst = new_reg(l);
+  if (ins->op == IR_FEQ) {
+    Reg ordered = new_reg(l);
+    is_double ? x64_ucomisd_xx(as, a, b) : x64_ucomiss_xx(as, a, b);
+    x64_set_r(as, CC_E, dst);
+    x64_set_r(as, CC_NP, ordered);
+    x64_and_rr(as, W4, dst, ordered);
+  } else {
+    is_double ? x64_comisd_xx(as, b, a) : x64_comiss_xx(as, b, a);
+    x64_set_r(as, ins->op == IR_FLT ? CC_A : CC_AE, dst);
+  }
+  x64_movzx8_rr(as, W4, dst, dst);
+  used(l, ins->a);
+  used(l, ins->b);
+  define_reg(l, ref, dst);
+}
+
+static void emit_box(Lower *l, Ref ref)
+{
+  const IrIns *ins = ins_at(l, ref);
+  Reg dst = new_reg(l), ones = new_reg(l);
+  copy_to(l, dst, ins->a, false, false);
+  used(l, ins->a);
+  x64_mov_rr(&l->as, W4, dst, dst);
+  x64_load_constant(&l->as, ones, 0xffffffff00000000u);
+  x64_or_rr(&l->as, W8, dst, ones);
+  define_reg(l, ref, dst);
+}
+
+static void emit_unbox(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  Reg dst = new_reg(l), other = new_reg(l);
+  copy_to(l, dst, ins->a, false, false);
+  used(l, ins->a);
+  x64_mov_rr(as, W8, other, dst);
+  x64_sar_ri(as, W8, other, 32);
+  x64_cmp_ri(as, W4, other, -1);
+  x64_load_constant(as, other, 0x7fc00000u);           // mov: the flags stay
+  x64_cmov_rr(as, CC_NE, W4, dst, other);
+  define_reg(l, ref, dst);
+}
+
+Emit *const emit_float[IR_OPS] = {
+  [IR_FADD] = emit_arithmetic, [IR_FSUB] = emit_arithmetic, [IR_FMUL] = emit_arithmetic, [IR_FDIV] = emit_arithmetic, [IR_FSQRT] = emit_arithmetic,
+  [IR_FMA] = emit_by_call, [IR_FMIN] = emit_by_call, [IR_FMAX] = emit_by_call, [IR_FEQ] = emit_compare, [IR_FLT] = emit_compare, [IR_FLE] = emit_compare,
+  [IR_FTOI] = emit_by_call, [IR_FTOU] = emit_by_call, [IR_ITOF] = emit_by_call, [IR_UTOF] = emit_by_call, [IR_FTOF] = emit_by_call,
+  [IR_BOX] = emit_box, [IR_UNBOX] = emit_unbox,
+};

@@ -1,0 +1,96 @@
+// lower_int: what the files that turn a block into host code share.
+// SPDX-License-Identifier: MIT
+//
+// One walk, no passes. A value is where it is cheapest until somebody wants it elsewhere: a constant, a slot that has not been
+// written since, a register, the stack. Integers narrower than their register have anything above their width, i1 excepted,
+// which is 0 or 1. Registers that no pin took are for values; RSP, RBP and R15 are not.
+#pragma once
+#include "jit/jit.h"
+#include "jit/x64/asm.h"
+
+enum { FRAME_ARGS = 0, FRAME_RESULTS = 32 * HELPER_ARGS, FRAME_VALUE = FRAME_RESULTS + 32 * HELPER_RESULTS, FRAME_RUN = FRAME_VALUE + 8,
+       FRAME_HOMES = FRAME_RUN + 8, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
+
+typedef enum Where { NOWHERE, IN_CONST, IN_SLOT, IN_REG, IN_XMM, IN_HOME } Where;
+
+typedef struct Value {
+  uint8_t  where, reg;
+  uint16_t home;                         // 1 + number of its place on the stack, once it has one; 0: none
+  uint32_t uses;                         // to come
+  int64_t  k;                            // the constant, or the slot
+} Value;
+
+// Code that is wanted once in a while: emitted behind the block.
+typedef struct Stub {
+  Site     from, back;                   // back: where it jumps to afterwards, NULL: it leaves
+  uint8_t  kind, reg;
+  uint32_t reason, insns;
+  uint64_t pc;
+} Stub;
+enum { STUB_LEAVE, STUB_NAN_S, STUB_NAN_D };
+
+enum { STUBS_MOST = 512, ALIASES_MOST = 64 };
+
+typedef struct Lower {
+  Asm       as;
+  Jit      *jit;
+  const Ir *ir;
+  uint64_t  pc, here;                    // of the block, of the guest instruction
+  uint32_t  insns;
+  Value    *values;
+  Ref      *amounts;                     // of a shift whose amount is masked by its width: the unmasked one; of the `and`: itself
+  uint32_t  free_regs, free_xmms;        // bits
+  uint32_t  locked_regs, locked_xmms;    // operands and results of the instruction at hand
+  Ref       in_reg[16], in_xmm[16];
+  uint8_t   pin_of[PIN_ROWS << 6];       // by slot row and element below 64: 1 + index of its pin
+  Ref       aliases[ALIASES_MOST];
+  unsigned  alias_count;
+  unsigned  homes;
+  Stub      stubs[STUBS_MOST];
+  unsigned  stub_count;
+  struct { Site otherwise, end; } whens[IR_NESTING + 1];
+  unsigned  depth;
+  bool      rounds, rounding_changed;    // an operation relies on MXCSR; a helper may have changed the mode since
+  char      refused[120];                // why the block cannot be translated; empty: it can
+} Lower;
+
+// regs.c
+static inline const IrIns *ins_at(const Lower *l, Ref ref) { return &l->ir->ins[ref]; }
+static inline Width width_of(unsigned type) { return ir_bits(type) == 64 ? W8 : W4; }
+const JitPin *pin_at(const Lower *l, int64_t slot);
+Mem  slot_mem(const Lower *l, int64_t slot);
+Reg  new_reg(Lower *l);                                // locked until the instruction ends
+Xmm  new_xmm(Lower *l);
+Reg  use_reg(Lower *l, Ref ref);                       // the value in a register, to be read only
+Xmm  use_xmm(Lower *l, Ref ref);
+Reg  use_clean(Lower *l, Ref ref, bool is_signed);     // extended to 32 bits where it is narrower
+void copy_to(Lower *l, Reg dst, Ref ref, bool is_signed, bool clean);      // the value into a register of its own choice, which must be free
+void take_reg(Lower *l, Reg reg);                      // moves whatever lies there away, and locks it
+bool is_constant(const Lower *l, Ref ref, int64_t *k); // sign-extended
+void used(Lower *l, Ref ref);                          // one use less
+void define_reg(Lower *l, Ref ref, Reg reg);
+void define_xmm(Lower *l, Ref ref, Xmm xmm);
+void define_const(Lower *l, Ref ref, int64_t k);
+void define_slot(Lower *l, Ref ref, int64_t slot);
+void share(Lower *l, Ref ref, Ref from);               // the same bits under another type; uses `from` up
+// Where the result is wanted, after its operands were used: a pin, else the first operand's register if that is dead.
+Reg  result_reg(Lower *l, Ref ref, Reg first);
+Xmm  result_xmm(Lower *l, Ref ref, Xmm first);
+void write_slot(Lower *l, int64_t slot, Ref ref);
+void spill_all(Lower *l, bool slots_too);              // every value off the registers; off slots too
+void end_instruction(Lower *l);
+
+// lower.c
+void refuse(Lower *l, const char *what, Ref ref);
+void add_stub(Lower *l, Stub stub);
+typedef bool JitFn(JitRun *run, const IrValue *args, IrValue *results, uint32_t what);
+void store_argument(Lower *l, Ref ref, unsigned index);
+void call_c(Lower *l, JitFn *function, uint32_t what); // values and pins are in memory while it runs
+void take_result(Lower *l, Ref ref, unsigned index);
+void emit_by_call(Lower *l, Ref ref);
+void emit_nan(Lower *l, const Stub *stub);             // floats.c
+void leave_by(Lower *l, uint32_t reason, uint64_t pc);
+
+// integers.c, floats.c: emitters by op; NULL: there is none
+typedef void Emit(Lower *l, Ref ref);
+extern Emit *const emit_integer[IR_OPS], *const emit_float[IR_OPS];

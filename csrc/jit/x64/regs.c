@@ -1,0 +1,398 @@
+// regs: where values are while a block is walked.
+// SPDX-License-Identifier: MIT
+#include "jit/x64/lower_int.h"
+
+static Mem home_mem(unsigned home) { return x64_mem(RSP, FRAME_HOMES + 8 * (int32_t)(home - 1)); }
+
+const JitPin *pin_at(const Lower *l, int64_t slot)
+{
+  unsigned row = (unsigned)(slot >> 8), element = (unsigned)(slot & 255);
+  if (row >= PIN_ROWS || element > 63) return NULL;
+  unsigned index = l->pin_of[row << 6 | element];
+  return index ? &l->jit->pins[index - 1] : NULL;
+}
+
+Mem slot_mem(const Lower *l, int64_t slot)
+{
+  return x64_mem(RBP, (int32_t)ir_slot_offset(l->jit->guest, slot) - (int32_t)l->jit->bias);
+}
+
+// The least of the bits in `set`.
+static unsigned lowest(uint32_t set) { return (unsigned)__builtin_ctz(set); }
+
+static void need_home(Lower *l, Value *value, bool *fresh)
+{
+  *fresh = !value->home;
+  if (value->home) return;
+  if (l->homes == HOMES) {
+    refuse(l, "too many values at once", 0);
+    l->homes = 0;
+  }
+  value->home = (uint16_t)++l->homes;
+}
+
+static void spill_reg(Lower *l, Reg reg)
+{
+  Value *value = &l->values[l->in_reg[reg]];
+  bool fresh;
+  need_home(l, value, &fresh);
+  if (fresh) x64_mov_mr(&l->as, W8, home_mem(value->home), reg);
+  value->where = IN_HOME;
+  l->in_reg[reg] = 0;
+  l->free_regs |= 1u << reg;
+}
+
+static void spill_xmm(Lower *l, Xmm xmm)
+{
+  Value *value = &l->values[l->in_xmm[xmm]];
+  bool fresh;
+  need_home(l, value, &fresh);
+  if (fresh) x64_movsd_mx(&l->as, home_mem(value->home), xmm);
+  value->where = IN_HOME;
+  l->in_xmm[xmm] = 0;
+  l->free_xmms |= 1u << xmm;
+}
+
+// Values whose registers may be taken: those that are not part of the instruction at hand.
+static uint32_t victims(const Ref *in, uint32_t locked)
+{
+  uint32_t set = 0;
+  for (unsigned i = 0; i < 16; i++) set |= (uint32_t)(in[i] != 0) << i;
+  return set & ~locked;
+}
+
+Reg new_reg(Lower *l)
+{
+  uint32_t open = l->free_regs & ~l->locked_regs;
+  if (!open) {
+    uint32_t set = victims(l->in_reg, l->locked_regs);
+    if (!set) {
+      refuse(l, "not enough registers", 0);
+      return RAX;
+    }
+    spill_reg(l, (Reg)lowest(set));
+    open = l->free_regs & ~l->locked_regs;
+  }
+  Reg reg = (Reg)lowest(open);
+  l->locked_regs |= 1u << reg;
+  return reg;
+}
+
+Xmm new_xmm(Lower *l)
+{
+  uint32_t open = l->free_xmms & ~l->locked_xmms;
+  if (!open) {
+    uint32_t set = victims(l->in_xmm, l->locked_xmms);
+    if (!set) {
+      refuse(l, "not enough XMM registers", 0);
+      return 0;
+    }
+    spill_xmm(l, (Xmm)lowest(set));
+    open = l->free_xmms & ~l->locked_xmms;
+  }
+  Xmm xmm = (Xmm)lowest(open);
+  l->locked_xmms |= 1u << xmm;
+  return xmm;
+}
+
+void take_reg(Lower *l, Reg reg)
+{
+  if (l->in_reg[reg]) spill_reg(l, reg);
+  l->locked_regs |= 1u << reg;
+}
+
+static void drop(Lower *l, Value *value)
+{
+  if (value->where == IN_REG && l->in_reg[value->reg]) {
+    l->in_reg[value->reg] = 0;
+    l->free_regs |= 1u << value->reg;
+  }
+  if (value->where == IN_XMM && l->in_xmm[value->reg]) {
+    l->in_xmm[value->reg] = 0;
+    l->free_xmms |= 1u << value->reg;
+  }
+}
+
+void define_reg(Lower *l, Ref ref, Reg reg)
+{
+  Value *value = &l->values[ref];
+  value->where = IN_REG;
+  value->reg = (uint8_t)reg;
+  value->home = 0;
+  l->locked_regs |= 1u << reg;
+  if (!(l->free_regs >> reg & 1)) return;              // a pin, for the set that follows
+  l->in_reg[reg] = ref;
+  l->free_regs &= ~(1u << reg);
+  if (!value->uses) drop(l, value);
+}
+
+void define_xmm(Lower *l, Ref ref, Xmm xmm)
+{
+  Value *value = &l->values[ref];
+  value->where = IN_XMM;
+  value->reg = xmm;
+  value->home = 0;
+  l->locked_xmms |= 1u << xmm;
+  if (!(l->free_xmms >> xmm & 1)) return;
+  l->in_xmm[xmm] = ref;
+  l->free_xmms &= ~(1u << xmm);
+  if (!value->uses) drop(l, value);
+}
+
+void define_const(Lower *l, Ref ref, int64_t k)
+{
+  l->values[ref].where = IN_CONST;
+  l->values[ref].k = ins_at(l, ref)->type == IR_I1 ? k & 1 : k;
+}
+
+// Out of memory or a pin into a register of its own.
+static void load_slot(Lower *l, Ref ref, Reg reg)
+{
+  int64_t slot = l->values[ref].k;
+  const JitPin *pin = pin_at(l, slot);
+  unsigned type = ir_slot(l->jit->guest, slot)->type;
+  if (pin && pin->xmm) x64_movd_rx(&l->as, W8, reg, pin->reg);
+  else if (pin) x64_mov_rr(&l->as, W8, reg, (Reg)pin->reg);
+  else if (ir_bits(type) == 64) x64_mov_rm(&l->as, W8, reg, slot_mem(l, slot));
+  else if (ir_bits(type) == 32) x64_mov_rm(&l->as, W4, reg, slot_mem(l, slot));
+  else if (ir_bits(type) == 16) x64_movzx16_rm(&l->as, W4, reg, slot_mem(l, slot));
+  else x64_movzx8_rm(&l->as, W4, reg, slot_mem(l, slot));
+  if (type == IR_I1) x64_and_ri(&l->as, W4, reg, 1);
+}
+
+static void load_slot_xmm(Lower *l, Ref ref, Xmm xmm)
+{
+  int64_t slot = l->values[ref].k;
+  const JitPin *pin = pin_at(l, slot);
+  bool whole = ir_bits(ir_slot(l->jit->guest, slot)->type) == 64;
+  if (pin && pin->xmm) x64_movaps_xx(&l->as, xmm, pin->reg);
+  else if (pin) x64_movd_xr(&l->as, W8, xmm, (Reg)pin->reg);
+  else if (whole) x64_movsd_xm(&l->as, xmm, slot_mem(l, slot));
+  else x64_movss_xm(&l->as, xmm, slot_mem(l, slot));
+}
+
+// A value that is a slot gets a register of its own before the slot changes.
+static void detach(Lower *l, Ref ref)
+{
+  const JitPin *pin = pin_at(l, l->values[ref].k);
+  if (pin && pin->xmm) {
+    Xmm xmm = new_xmm(l);
+    load_slot_xmm(l, ref, xmm);
+    define_xmm(l, ref, xmm);
+  } else {
+    Reg reg = new_reg(l);
+    load_slot(l, ref, reg);
+    define_reg(l, ref, reg);
+  }
+}
+
+void define_slot(Lower *l, Ref ref, int64_t slot)
+{
+  Value *value = &l->values[ref];
+  value->where = IN_SLOT;
+  value->k = slot;
+  unsigned kept = 0;
+  for (unsigned i = 0; i < l->alias_count; i++) {
+    Ref other = l->aliases[i];
+    if (l->values[other].uses && l->values[other].where == IN_SLOT) l->aliases[kept++] = other;
+  }
+  l->alias_count = kept;
+  if (kept < ALIASES_MOST) l->aliases[l->alias_count++] = ref;
+  else detach(l, ref);
+}
+
+bool is_constant(const Lower *l, Ref ref, int64_t *k)
+{
+  *k = l->values[ref].k;
+  return l->values[ref].where == IN_CONST;
+}
+
+void copy_to(Lower *l, Reg dst, Ref ref, bool is_signed, bool clean)
+{
+  Asm *as = &l->as;
+  Value *value = &l->values[ref];
+  unsigned type = ins_at(l, ref)->type, bits = ir_bits(type);
+  switch (value->where) {
+  case IN_CONST: {
+    uint64_t k = (uint64_t)value->k;
+    if (clean && !is_signed && bits < 64) k &= ~(uint64_t)0 >> (64 - bits);
+    if (clean && is_signed && type == IR_I1) k = -k;
+    x64_load_constant(as, dst, k);
+    return;
+  }
+  case IN_SLOT: load_slot(l, ref, dst); break;
+  case IN_HOME: x64_mov_rm(as, W8, dst, home_mem(value->home)); break;
+  case IN_XMM: x64_movd_rx(as, W8, dst, value->reg); break;
+  case IN_REG: if (dst != value->reg) x64_mov_rr(as, W8, dst, (Reg)value->reg); break;
+  default: refuse(l, "value used before it is there", ref);
+  }
+  if (!clean) return;
+  if (type == IR_I8) is_signed ? x64_movsx8_rr(as, W4, dst, dst) : x64_movzx8_rr(as, W4, dst, dst);
+  if (type == IR_I16) is_signed ? x64_movsx16_rr(as, W4, dst, dst) : x64_movzx16_rr(as, W4, dst, dst);
+  if (type == IR_I1 && is_signed) x64_neg_r(as, W4, dst);
+}
+
+Reg use_reg(Lower *l, Ref ref)
+{
+  Value *value = &l->values[ref];
+  if (value->where == IN_REG) {
+    l->locked_regs |= 1u << value->reg;
+    return (Reg)value->reg;
+  }
+  const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
+  if (pin && !pin->xmm) return (Reg)pin->reg;
+  Reg reg = new_reg(l);
+  uint16_t home = value->where == IN_HOME ? value->home : 0;
+  copy_to(l, reg, ref, true, false);
+  if (value->where == IN_CONST || value->where == IN_XMM) return reg;      // stays what it is; the register is the instruction's
+  define_reg(l, ref, reg);
+  value->home = home;
+  return reg;
+}
+
+Reg use_clean(Lower *l, Ref ref, bool is_signed)
+{
+  unsigned type = ins_at(l, ref)->type;
+  if (type != IR_I8 && type != IR_I16 && !(type == IR_I1 && is_signed)) return use_reg(l, ref);
+  Reg reg = new_reg(l);
+  copy_to(l, reg, ref, is_signed, true);
+  return reg;
+}
+
+Xmm use_xmm(Lower *l, Ref ref)
+{
+  Value *value = &l->values[ref];
+  Asm *as = &l->as;
+  if (value->where == IN_XMM) {
+    l->locked_xmms |= 1u << value->reg;
+    return value->reg;
+  }
+  const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
+  if (pin && pin->xmm) return pin->reg;
+  if (value->where == IN_CONST) {
+    Reg reg = new_reg(l);
+    copy_to(l, reg, ref, false, true);
+    Xmm xmm = new_xmm(l);
+    x64_movd_xr(as, W8, xmm, reg);
+    return xmm;
+  }
+  Xmm xmm = new_xmm(l);
+  if (value->where == IN_SLOT) load_slot_xmm(l, ref, xmm);
+  else if (value->where == IN_HOME) x64_movsd_xm(as, xmm, home_mem(value->home));
+  else {
+    x64_movd_xr(as, W8, xmm, (Reg)value->reg);
+    return xmm;
+  }
+  uint16_t home = value->where == IN_HOME ? value->home : 0;
+  define_xmm(l, ref, xmm);
+  value->home = home;
+  return xmm;
+}
+
+void used(Lower *l, Ref ref)
+{
+  Value *value = &l->values[ref];
+  if (value->uses && --value->uses == 0) drop(l, value);
+}
+
+void share(Lower *l, Ref ref, Ref from)
+{
+  Value *value = &l->values[from];
+  if (value->where == IN_CONST) define_const(l, ref, value->k);
+  else if (value->where == IN_SLOT) define_slot(l, ref, value->k);
+  else if (value->uses == 1 && (value->where == IN_REG || value->where == IN_XMM)) {
+    Value old = *value;                                // the last use: the register changes hands
+    used(l, from);
+    if (old.where == IN_REG) define_reg(l, ref, (Reg)old.reg);
+    else define_xmm(l, ref, old.reg);
+    return;
+  } else if (value->where == IN_XMM) {
+    Xmm xmm = new_xmm(l);
+    x64_movaps_xx(&l->as, xmm, value->reg);
+    define_xmm(l, ref, xmm);
+  } else {
+    Reg reg = new_reg(l);
+    copy_to(l, reg, from, false, false);
+    define_reg(l, ref, reg);
+  }
+  used(l, from);
+}
+
+// The pin of the slot that the next instruction sets to `ref` and nobody reads any more.
+static const JitPin *wanted_pin(const Lower *l, Ref ref)
+{
+  const IrIns *next = ins_at(l, ref + 1);
+  if (ref + 1 >= l->ir->count || next->op != IR_SET || next->a != ref || l->values[ref].uses != 1) return NULL;
+  for (unsigned i = 0; i < l->alias_count; i++) {
+    const Value *other = &l->values[l->aliases[i]];
+    if (other->uses && other->where == IN_SLOT && other->k == next->imm) return NULL;
+  }
+  return pin_at(l, next->imm);
+}
+
+Reg result_reg(Lower *l, Ref ref, Reg first)
+{
+  const JitPin *pin = wanted_pin(l, ref);
+  if (pin && !pin->xmm) return (Reg)pin->reg;
+  if (!(l->free_regs >> first & 1)) return new_reg(l);
+  l->locked_regs |= 1u << first;
+  return first;
+}
+
+Xmm result_xmm(Lower *l, Ref ref, Xmm first)
+{
+  const JitPin *pin = wanted_pin(l, ref);
+  if (pin && pin->xmm) return pin->reg;
+  if (!(l->free_xmms >> first & 1)) return new_xmm(l);
+  l->locked_xmms |= 1u << first;
+  return first;
+}
+
+static void store_slot(Lower *l, int64_t slot, Ref ref)
+{
+  Asm *as = &l->as;
+  unsigned bits = ir_bits(ir_slot(l->jit->guest, slot)->type);
+  Width w = bits <= 8 ? W1 : (Width)(bits / 8);
+  int64_t k;
+  if (is_constant(l, ref, &k) && k >= INT32_MIN && k <= INT32_MAX) x64_mov_mi(as, w, slot_mem(l, slot), bits == 1 ? (int32_t)k & 1 : (int32_t)k);
+  else if (l->values[ref].where == IN_XMM) bits == 64 ? x64_movsd_mx(as, slot_mem(l, slot), l->values[ref].reg) : x64_movss_mx(as, slot_mem(l, slot), l->values[ref].reg);
+  else x64_mov_mr(as, w, slot_mem(l, slot), use_reg(l, ref));
+}
+
+void write_slot(Lower *l, int64_t slot, Ref ref)
+{
+  Value *value = &l->values[ref];
+  if (value->where == IN_SLOT && value->k == slot) {
+    used(l, ref);
+    return;
+  }
+  for (unsigned i = 0; i < l->alias_count; i++) {
+    Ref other = l->aliases[i];
+    if (l->values[other].uses && l->values[other].where == IN_SLOT && l->values[other].k == slot) detach(l, other);
+  }
+  const JitPin *pin = pin_at(l, slot);
+  if (!pin) store_slot(l, slot, ref);
+  else if (pin->xmm) {
+    Xmm xmm = use_xmm(l, ref);
+    if (xmm != pin->reg) x64_movaps_xx(&l->as, pin->reg, xmm);
+  } else copy_to(l, (Reg)pin->reg, ref, true, false);
+  used(l, ref);
+}
+
+void spill_all(Lower *l, bool slots_too)
+{
+  for (unsigned i = 0; i < l->alias_count && slots_too; i++) {
+    Ref ref = l->aliases[i];
+    if (l->values[ref].uses && l->values[ref].where == IN_SLOT) detach(l, ref);
+  }
+  if (slots_too) l->alias_count = 0;
+  for (unsigned i = 0; i < 16; i++) {
+    if (l->in_reg[i]) spill_reg(l, (Reg)i);
+    if (l->in_xmm[i]) spill_xmm(l, (Xmm)i);
+  }
+}
+
+void end_instruction(Lower *l)
+{
+  l->locked_regs = l->locked_xmms = 0;
+}

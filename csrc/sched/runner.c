@@ -11,6 +11,7 @@
 #include "base/alarm_ffi.h"
 #include "image/image.h"
 #include "ir/ir_ffi.h"
+#include "jit/jit_ffi.h"
 #include "irq/irq.h"
 #include "mem/mem.h"
 #include "cpu/cpu_ffi.h"

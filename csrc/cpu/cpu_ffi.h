@@ -13,7 +13,7 @@ enum {
   UM_EXIT_STOP,          // pc is a stop address (um_hart_stop_at)
   UM_EXIT_MMIO,          // a window that Lua serves was accessed; um_hart_answer, then run on
   UM_EXIT_STEP,          // a hart that steps (um_hart_pace) has done its instruction
-  UM_EXIT_HOOK,          // something happened that a hook waits for: um_hook_take, then run on (other reasons may come with hits, too)
+  UM_EXIT_HOOK,          // something happened that a hook waits for: um_hook_take, then run on
 };
 
 struct um_exit {
@@ -24,6 +24,7 @@ struct um_exit {
   uint32_t reason;       // UM_EXIT_*
   uint32_t hart;         // index of the hart that pc and the reason are about
   uint32_t window;       // UM_EXIT_MMIO: the number given to um_mem_add_window
+  uint32_t owed;         // UM_EXIT_HOOK: UM_EXIT_STOP or _STEP if the run came to that too and the next one will say so; else 0
   uint8_t  size, write;  // UM_EXIT_MMIO: 1, 2, 4 or 8 bytes; 1 for a store
 };
 

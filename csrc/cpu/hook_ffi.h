@@ -55,8 +55,8 @@ struct um_hit {
   uint32_t hart;
 };
 
-// From now on `first` and the harts added to it report; a run leaves with UM_EXIT_HOOK. Returns an id from 1 on, never given out again.
+// From now on `first` and the harts added to it report. Returns an id from 1 on, never given out again.
 int      um_hook_attach(um_hart *first, const struct um_hook_options *options, const struct um_condition_op *condition, uint32_t ops, struct um_fault *why);
 int      um_hook_detach(um_hart *first, uint32_t id, struct um_fault *why);
-// The oldest hit that was not taken yet. False: none is left.
+// What a run that left with UM_EXIT_HOOK is about. False: there is none. As long as there are more, the next run leaves at once.
 bool     um_hook_take(um_hart *first, struct um_hit *hit);

@@ -243,7 +243,7 @@ function Bus:ring()
     local f = timer.f
     if type(f) == "string" then f = timer.port.object[f] end
     self.firing = now - timer.tick <= LATE * self.hertz and timer.tick or now
-    ok, raised = pcall(self.call, self, timer.port, "timer " .. (type(timer.f) == "string" and timer.f or "function"), f)
+    ok, raised = pcall(timer.port.call or self.call, self, timer.port, "timer " .. (type(timer.f) == "string" and timer.f or "function"), f)
     self.firing = nil
     if not ok then                                 -- the rest stays due
       for j = #due, i + 1, -1 do table.insert(self.timers, 1, due[j]) end
@@ -265,18 +265,6 @@ local function answer(self, ptr, exit)
   C.um_hart_answer(ptr, value, self.why)
 end
 
--- Serves what hooks wait for. True: one of them ends the run, and self.stopped is its hit.
-local function hooks(self, runner)
-  local hooked = self.machine.hooked
-  if not hooked or runner and C.um_runner_busy(runner) then return false end
-  self.serving = true
-  local ok, hit = pcall(hooked.serve, self.machine)
-  self.serving = false
-  if not ok then error(hit, 0) end
-  self.stopped = hit
-  return hit ~= nil
-end
-
 -- Runs the machine's harts as Hart:run does: at most `budget` instructions and `seconds` of host time. "hook": self.stopped ended it. With a
 -- `runner` (um_runner) they run there: what came back is served, and "time" says that they still run.
 function Bus:run(budget, seconds, runner)
@@ -285,23 +273,24 @@ function Bus:run(budget, seconds, runner)
   local ptr, exit = hart.ptr, hart.exit
   local deadline = seconds and host.seconds() + seconds or math.huge
   self.budget, self.executed = budget and math.min(budget, EVER) or EVER, 0
-  if hooks(self, runner) then return "hook", 0 end           -- left over from a run that an error ended
+  self.stopped = nil
   repeat
     local left = deadline - host.seconds()
     local ns = left < EVER / 1e9 and math.max(left, 0) * 1e9 or EVER
     local ok, waits = pcall(runner and self.there or self.loop, self, runner or ptr, ptr, exit, ns, deadline)
+    if not ok and exit.reason == HOOK then self.hooks.failed(self, waits) end
     if not ok then
       local port = self.ports[exit.window + 1]
       blame(port.name, port.place, waits)
     end
-    if waits then answer(self, ptr, exit) end
-    if hooks(self, runner) then return "hook", self.executed end
+    if waits and exit.reason == HOOK then self.hooks.finish(self) elseif waits then answer(self, ptr, exit) end
+    if self.stopped then break end
     local again = exit.reason == MMIO or exit.reason == HOOK
     if again and host.seconds() >= deadline then exit.reason = C.UM_EXIT_TIME end
   until exit.reason ~= MMIO and exit.reason ~= HOOK
   -- Only where the alarm rang: a kick comes anywhere, and timers that it made end there would make no two runs alike.
   if exit.reason == ATTENTION and C.um_alarm_rang(self.alarm) then self:ring() end
-  return REASONS[exit.reason], self.executed
+  return self.stopped and "hook" or REASONS[exit.reason], self.executed
 end
 jit.off(Bus.run)
 jit.off(answer)

@@ -35,6 +35,7 @@ function console.new(ptr, name)
     mark    = 0,                                  -- where the next expect looks from, in bytes since the beginning
     pending = "",                                 -- sent, not yet taken by the device
     sink    = nil,                                -- function(bytes): takes the output instead of the text
+    watchers = {},                                -- hooks on text: what they have not looked through is their `unseen`
   }, Console)
 end
 
@@ -60,6 +61,7 @@ local function drain_by(self, take)
     if count == 0 then break end
     any = true
     local bytes = ffi.string(buffer, count)
+    for _, watcher in ipairs(self.watchers) do watcher.unseen = watcher.unseen .. bytes end
     if self.sink then self.sink(bytes) else keep(self, bytes) end
     if self.peer then self.peer:send(bytes) end
   end

@@ -133,7 +133,7 @@ function Server:after(reason)
   local ours = reason == "step" or reason == "hook" and talk.points:has(self.machine.bus.stopped.hook)
   talk:after()
   if not ours then return reason end
-  return self.machine.hart.exit.reason == C.UM_EXIT_STOP and "stop" or "time"    -- a stop of the script's may be at the same place
+  return self.machine.hart.exit.owed == C.UM_EXIT_STOP and "stop" or "time"    -- a stop of the script's may be at the same place
 end
 
 -- The debugger is let go; the machine runs on without one.

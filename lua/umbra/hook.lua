@@ -5,13 +5,12 @@
 --   h:counters().hits
 --   h:detach()
 --
--- C notices (csrc/cpu/riscv/hook.c), checks the condition and queues what happened; the run comes back, and the bus has it served
--- here before it runs on.
+-- What instructions, accesses and traps are about C notices (csrc/cpu/riscv/hook.c), conditions included: the run comes back with a
+-- hit, the bus has it served here and runs on. Guest time is the bus's, text the consoles'.
 -- SPDX-License-Identifier: MIT
 local bit       = require "bit"
 local ffi       = require "ffi"
 local bits      = require "umbra.bits"
-local boot      = require "umbra.boot"
 local bounded   = require "umbra.bounded"
 local bus       = require "umbra.bus"
 local clib      = require "umbra.clib"
@@ -24,11 +23,16 @@ local schema    = require "umbra.schema"
 
 local C = clib.C
 
+local number = bits.number
+local ADDR, SIZE, VALUE, OLD, WRITE = C.UM_FIELD_ADDR, C.UM_FIELD_SIZE, C.UM_FIELD_VALUE, C.UM_FIELD_OLD, C.UM_FIELD_WRITE
+local CAUSE, TVAL = C.UM_FIELD_CAUSE, C.UM_FIELD_TVAL
+
 local hook = {}
 local Hook = { noun = "hook" }
 Hook.__index = Hook
 
-local ALL = 0xffffffffffffffffULL
+local ALL  = 0xffffffffffffffffULL
+local KEPT = 4096                                  -- bytes of text that a match may stretch over from one look to the next
 
 -- What is known of a hit; fields that its kind does not have are nil.
 local Hit = {}
@@ -42,35 +46,30 @@ hook.OPTIONS = {
   { "mmio", help = "accesses that reach a device: a row of the map, { from, to } of guest-physical addresses, or \"any\"" },
   { "trap", help = "exceptions that are taken: a cause's name or number, a list of them, or \"any\"" },
   { "interrupt", help = "interrupts that are taken, likewise" },
+  { "text", type = "string", help = "what a console prints" },
+  { "at", type = "number", min = 0, help = "guest time in seconds since power-on" },
+  { "every", type = "number", min = 1e-9, help = "guest time: so many seconds apart" },
   { "when", type = "string", help = "a condition, checked before Lua is called" },
   { "call", type = "function", help = "function(hit); true: the run comes back" },
   { "stop", type = "boolean", default = false, help = "the run comes back after the call" },
   { "before", type = "boolean", default = false, help = "read, write and access hit before they are done" },
   { "physical", type = "boolean", default = false, help = "addresses of read, write and access are guest-physical" },
   { "hart", type = "integer", min = 0, max = 7, help = "only this one" },
+  { "is_pattern", type = "boolean", default = false, help = "text is a Lua pattern" },
+  { "console", type = "string", help = "row whose text it is; default: the machine's" },
 }
 
-local KINDS = { "pc", "read", "write", "access", "mmio", "trap", "interrupt" }
+local KINDS = { "pc", "read", "write", "access", "mmio", "trap", "interrupt", "text", "at", "every" }
 local BITS = {
   pc = C.UM_HOOK_PC, read = C.UM_HOOK_READ, write = C.UM_HOOK_WRITE, access = C.UM_HOOK_READ + C.UM_HOOK_WRITE,
   mmio = C.UM_HOOK_READ + C.UM_HOOK_WRITE + C.UM_HOOK_DEVICE, trap = C.UM_HOOK_EXCEPTION, interrupt = C.UM_HOOK_INTERRUPT,
 }
-local EVENT = { pc = "pc", read = "access", write = "access", access = "access", mmio = "access", trap = "trap", interrupt = "trap" }
+local EVENT = { pc = "pc", read = "access", write = "access", access = "access", mmio = "access", trap = "trap", interrupt = "trap" }   -- of what C notices
 
 -- Where ---------------------------------------------------------------------------------------------------------------------
 
-local function symbol_of(m, name)
-  local value
-  if m.symbols then value = m.symbols:address(name) else value = boot.symbol(m.files, name) end
-  return value and bits.u64(value)
-end
-
 local function address_of(m, kind, value)
-  if type(value) == "string" then
-    return symbol_of(m, value) or fault.raise("hook: `%s`: no symbol %s in what was loaded", kind, schema.show(value))
-  end
-  if not bits.is_integer(value) then fault.raise("hook: `%s` must be an address, a symbol or { from, to }, not %s", kind, schema.show(value)) end
-  return bits.u64(value)
+  return bits.u64(m.symbols:resolve(value, ("hook: `%s`"):format(kind)))
 end
 
 -- First and last address of a place: one address, or { from, to } without `to`.
@@ -137,9 +136,22 @@ local function show_place(value)
   return bits.is_integer(value) and bits.hex(value) or tostring(value)
 end
 
+-- Options that go with some kinds only.
+local ACCESSES = { read = true, write = true, access = true }
+local GOES_WITH = {
+  physical = ACCESSES, before = ACCESSES, is_pattern = { text = true }, console = { text = true }, when = EVENT, hart = EVENT,
+}
+
+local function check_kind(kind, options)
+  for _, key in ipairs { "physical", "before", "is_pattern", "console", "when", "hart" } do
+    if options[key] and not GOES_WITH[key][kind] then fault.raise("hook: `%s` does not go with `%s`", key, kind) end
+  end
+  if not options.call and not options.stop then fault.raise "hook: what then? Give `call`, a function, or `stop = true`" end
+end
+
 -- What C is told.
-local function request(m, self, options)
-  local kind, is = self.kind, ffi.new "struct um_hook_options"
+local function request(m, kind, options)
+  local is = ffi.new "struct um_hook_options"
   is.what = BITS[kind] + (options.physical and C.UM_HOOK_PHYSICAL or 0) + (options.before and C.UM_HOOK_BEFORE or 0)
   is.harts = options.hart and bit.lshift(1, options.hart) or 0xff
   if options.hart and options.hart >= m.harts then fault.raise("hook: hart = %d: the machine has %d", options.hart, m.harts) end
@@ -152,97 +164,213 @@ local function request(m, self, options)
   return is
 end
 
+local function prepare_event(self, m, options)
+  self.is, self.ops = request(m, self.kind, options), 0
+  if not options.when then return end
+  self.program, self.ops = condition(options.when, EVENT[self.kind], function(name)
+    local at = m.symbols:address(name)
+    return at and bits.u64(at)
+  end)
+  if not self.program then fault.raise("hook: %s", self.ops) end
+end
+
+local function prepare_text(self, m, options)
+  self.text, self.is_pattern, self.unseen = options.text, options.is_pattern, ""
+  self.console = options.console and m.consoles[options.console] or not options.console and m.console
+  if not self.console then
+    local names = {}
+    for i, each in ipairs(m.consoles) do names[i] = each.name end
+    fault.raise("hook: `text` needs a console in the map%s", options.console and schema.suggest(options.console, names) or "")
+  end
+  local ok, why = pcall(string.find, "", options.text, 1, not options.is_pattern)
+  if not ok then fault.raise("hook: `text`: %s", why) end
+  if why then fault.raise("hook: `text`: %s matches where there is nothing", schema.show(options.text)) end
+end
+
+local function prepare_time(self, m, options)
+  self.at = options.at and math.ceil(options.at * m.timebase)
+  self.period = options.every and math.max(1, math.floor(options.every * m.timebase + 0.5))
+  self.port = { name = "hook " .. self.name, object = self, counts = {}, stuck = {}, call = function(_, _, _, f) return f(self) end }
+end
+
 -- For machine.lua: m:hook(options).
 function hook.new(m, options)
   options = schema.check(options, hook.OPTIONS, "hook")
-  local self = setmetatable({ machine = m, kind = kind_of(options), when = options.when, call = options.call, stop = options.stop, hits = 0, spent = 0 }, Hook)
-  for _, key in ipairs { "physical", "before" } do
-    if options[key] and not (self.kind == "read" or self.kind == "write" or self.kind == "access") then
-      fault.raise("hook: `%s` goes with read, write and access, not with `%s`", key, self.kind)
-    end
-  end
-  if not self.call and not self.stop then fault.raise "hook: what then? Give `call`, a function, or `stop = true`" end
-  self.name = self.kind .. " = " .. show_place(options[self.kind])
-  self.is = request(m, self, options)
-  self.ops = 0
-  if options.when then
-    self.program, self.ops = condition(options.when, EVENT[self.kind], function(name) return symbol_of(m, name) end)
-    if not self.program then fault.raise("hook: %s", self.ops) end
-  end
+  local kind = kind_of(options)
+  local self = setmetatable({
+    machine = m, kind = kind, event = EVENT[kind], when = options.when, call = options.call, stop = options.stop, hits = 0, spent = 0,
+  }, Hook)
+  check_kind(kind, options)
+  self.name = kind .. " = " .. show_place(options[kind])
+  if self.event then prepare_event(self, m, options) elseif kind == "text" then prepare_text(self, m, options) else prepare_time(self, m, options) end
   self.slow = self.call and not bounded(self.call, setmetatable({ hook = self, machine = m, cpu = m.hart }, Hit))
   m:need_bus()
-  m.hooked = m.hooked or { list = {}, hit = ffi.new "struct um_hit", serve = hook.serve }
+  m.hooked = m.hooked or { list = {}, by_id = {}, hit = ffi.new "struct um_hit" }
+  m.bus.hooks = hook
   return self:attach()
 end
 
+local tick                                         -- below: what the bus calls at a time
+
 -- From now on it reports, also while the machine runs (from within a hook): from the next time something happens on.
 function Hook:attach()
-  if self.id then return self end
+  if self.attached then return self end
   local m = self.machine
-  local id = sched.still(m, C.um_hook_attach, m.hart.ptr, self.is, self.program, self.ops, m.why)
-  if id < 0 then fault.raise("hook: %s%s", self.when and ("when: `%s`: "):format(self.when) or "", ffi.string(m.why.text)) end
-  self.id = id
-  m.hooked.list[#m.hooked.list + 1] = self
-  m.hooked[id] = self
+  if self.event then
+    local id = sched.still(m, C.um_hook_attach, m.hart.ptr, self.is, self.program, self.ops, m.why)
+    if id < 0 then fault.raise("hook: %s%s", self.when and ("when: `%s`: "):format(self.when) or "", ffi.string(m.why.text)) end
+    self.id, m.hooked.by_id[id] = id, self
+  elseif self.kind == "text" then
+    self.unseen = ""
+    table.insert(self.console.watchers, self)
+  else
+    local now = m.bus:now()
+    if self.at and self.at < now then fault.raise("hook: `at`: guest time is %g s already", now / m.timebase) end
+    self.timer = m.bus:after(self.port, self.at and self.at - now or self.period, tick)
+  end
+  self.attached = true
+  table.insert(m.hooked.list, self)
   return self
+end
+
+local function take_out(list, value)
+  for i, other in ipairs(list) do
+    if other == value then return table.remove(list, i) end
+  end
 end
 
 -- From now on it is silent; attach takes it up again. Harmless when it is detached already.
 function Hook:detach()
-  if not self.id then return end
+  if not self.attached then return end
   local m = self.machine
-  fault.check(sched.still(m, C.um_hook_detach, m.hart.ptr, self.id, m.why), m.why)
-  m.hooked[self.id], self.id = nil, nil
-  for i, other in ipairs(m.hooked.list) do
-    if other == self then table.remove(m.hooked.list, i) break end
+  if self.event then
+    fault.check(sched.still(m, C.um_hook_detach, m.hart.ptr, self.id, m.why), m.why)
+    m.hooked.by_id[self.id] = nil
+  elseif self.kind == "text" then
+    take_out(self.console.watchers, self)
+  else
+    m.bus:cancel(self.port)
   end
+  self.attached = false
+  take_out(m.hooked.list, self)
 end
 
--- { hits =, ns = }: how often it reported, and nanoseconds a hit spent in Lua.
+-- { hits =, ns = }: how often it reported, and the nanoseconds a hit that `call` took.
 function Hook:counters() return { hits = self.hits, ns = self.hits > 0 and self.spent * 1e9 / self.hits or 0 } end
 
 -- Serving --------------------------------------------------------------------------------------------------------------------
 
-local function hit_of(self, m, raw)
-  local hit = setmetatable({ hook = self, machine = m, hart = raw.hart, cpu = m.cpu[raw.hart], pc = bits.number(raw.pc) }, Hit)
-  local event = EVENT[self.kind]
-  if event == "access" then
-    hit.addr, hit.gpa, hit.size = bits.number(raw.field[C.UM_FIELD_ADDR]), bits.number(raw.gpa), tonumber(raw.field[C.UM_FIELD_SIZE])
-    hit.value, hit.old, hit.write = bits.number(raw.field[C.UM_FIELD_VALUE]), bits.number(raw.field[C.UM_FIELD_OLD]), raw.field[C.UM_FIELD_WRITE] ~= 0
-  elseif event == "trap" then
-    local code = tonumber(raw.field[C.UM_FIELD_CAUSE])
-    hit.cause, hit.tval = code, bits.number(raw.field[C.UM_FIELD_TVAL])
+local function new_hit(self, hart, pc)
+  local m = self.machine
+  return setmetatable({ hook = self, machine = m, hart = hart, cpu = m.cpu[hart], pc = pc }, Hit)
+end
+
+local function hit_of(self, raw)
+  local hit, field = new_hit(self, raw.hart, number(raw.pc)), raw.field
+  if self.event == "access" then
+    hit.addr, hit.gpa, hit.size = number(field[ADDR]), number(raw.gpa), tonumber(field[SIZE])
+    hit.value, hit.old, hit.write = number(field[VALUE]), number(field[OLD]), field[WRITE] ~= 0
+  elseif self.event == "trap" then
+    local code = tonumber(field[CAUSE])
+    hit.cause, hit.tval = code, number(field[TVAL])
     hit.name = (self.kind == "trap" and cpu.EXCEPTIONS or cpu.INTERRUPTS)[code]
   end
   return hit
 end
 
--- Calls the function of a hook. True: it wants the run to come back.
-local function invoke(self, hit)
-  local start = host.seconds()
-  self.hits = self.hits + 1
-  local ok, ended, result = true, true, nil
-  if self.slow then ok, ended, result = pcall(bus.watched, self.call, hit)
-  elseif self.call then ok, result = pcall(self.call, hit) end
-  self.spent = self.spent + host.seconds() - start
-  if not ok then bus.blame("hook " .. self.name, bus.place_of(self.call), self.slow and ended or result) end
-  if not ended then error(("%s: hook %s runs longer than %g s and was stopped"):format(bus.place_of(self.call), self.name, bus.WATCH), 0) end
-  return self.stop or result == true
+-- A hit's function has returned `result`.
+local function over(b, hit, result)
+  local self = hit.hook
+  self.spent = self.spent + host.seconds() - b.began
+  b.serving = nil
+  if self.stop or result == true then b.stopped = b.stopped or hit end
 end
 
--- For bus.lua: serves what the last run of the harts hit. Returns the first hit that ends the run, or nil. After an error the other hits are
--- served when the machine runs on.
-function hook.serve(m)
-  local hooked, stopped = m.hooked, nil
+local function begin(b, hit)
+  local self = hit.hook
+  self.hits = self.hits + 1
+  b.serving, b.began = hit, host.seconds()
+end
+
+-- For bus/loop.lua, in its trace: serves one hit that a run came back with. True: finish is to be called.
+function hook.take(b)
+  local hooked = b.machine.hooked
   local raw = hooked.hit
-  while C.um_hook_take(m.hart.ptr, raw) do
-    local self = hooked[raw.id]                   -- nil: detached since
-    if self then
-      local hit = hit_of(self, m, raw)
-      if invoke(self, hit) then stopped = stopped or hit end
+  if not C.um_hook_take(b.machine.hart.ptr, raw) then return false end
+  local self = hooked.by_id[raw.id]
+  if not self then return false end                -- detached since
+  local hit = hit_of(self, raw)
+  begin(b, hit)
+  if self.slow then return true end
+  local call = self.call
+  over(b, hit, call and call(hit))
+  return b.stopped ~= nil
+end
+
+-- What a function raised, with its place.
+function hook.failed(b, raised)
+  local self = b.serving.hook
+  self.spent = self.spent + host.seconds() - b.began
+  b.serving = nil
+  bus.blame("hook " .. self.name, bus.place_of(self.call), raised)
+end
+
+-- Calls the function of the hit that is being served, watched.
+function hook.finish(b)
+  local hit = b.serving
+  if not hit then return end                       -- done already: it ends the run
+  local call = hit.hook.call
+  local ok, ended, result = pcall(bus.watched, call, hit)
+  if not ok then hook.failed(b, ended) end
+  over(b, hit, result)
+  if not ended then error(("%s: hook %s: runs longer than %g s and was stopped"):format(bus.place_of(call), hit.hook.name, bus.WATCH), 0) end
+end
+
+-- One hit of time or text.
+local function serve(b, hit)
+  begin(b, hit)
+  if hit.hook.call then hook.finish(b) else over(b, hit) end
+end
+
+function tick(self)
+  local b = self.machine.bus
+  local hit = new_hit(self, 0, self.machine.hart:pc())
+  hit.time = b:now() / self.machine.timebase
+  if self.period then self.timer = b:after(self.port, self.period, tick) else self:detach() end
+  serve(b, hit)
+end
+
+local function look(self)
+  while self.attached do
+    local found = { self.unseen:find(self.text, 1, not self.is_pattern) }
+    local from, to = found[1], found[2]
+    if not from or to < from then
+      self.unseen = self.unseen:sub(-KEPT)
+      return
+    end
+    local hit = new_hit(self, 0, self.machine.hart:pc())
+    hit.text = self.unseen:sub(from, to)
+    hit.found = found[3] ~= nil and { unpack(found, 3) } or { hit.text }
+    self.unseen = self.unseen:sub(to + 1)
+    serve(self.machine.bus, hit)
+  end
+end
+
+-- For machine.lua: after a reset guest time is 0 again, and nothing was printed.
+function hook.reset(m)
+  for _, self in ipairs { unpack(m.hooked.list) } do
+    if not self.event then
+      self:detach()
+      self:attach()
     end
   end
-  return stopped
+end
+
+-- For machine.lua: looks at what consoles printed since.
+function hook.look(m)
+  for _, console in ipairs(m.consoles) do
+    for _, self in ipairs { unpack(console.watchers) } do look(self) end
+  end
 end
 
 return hook

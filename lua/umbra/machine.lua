@@ -497,6 +497,7 @@ local function reset(self, options)
   if self.plic then C.um_dev_reset(self.plic.ptr) end
   for i = 0, self.harts - 1 do self.cpu[i]:reset() end
   self.plan = boot.place(self, self.files, function(plan) return tree.of(self, plan) end)
+  if self.hooked then hook.reset(self) end
 end
 
 -- As a reset button does: harts, devices and time start anew, files are loaded anew; the rest of memory keeps what it holds.
@@ -593,11 +594,23 @@ local function write_signature(self)
   s.file:flush()
 end
 
+-- Whether the consoles may be looked at now. With a virtual clock what the host does must not depend on how long it took: only every
+-- LOOK instructions, and where the guest sleeps until somebody types.
+local function may_look(self)
+  if self.is_virtual and sched.is_busy(self) then return false end
+  return not self.is_virtual or self.done % LOOK == 0 or self.ended ~= nil or self.hart:idle()
+end
+
 local function slice(self, budget, seconds, hold)
   local debugger = self.debugger
   if debugger and debugger:serve(seconds) or self.ended then return "time", 0 end
   for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
-  local reason, executed = (self.bus or self.hart):run(budget, seconds, self.started and self.runner)
+  local runner = self.bus or self.hart
+  local ok, reason, executed = pcall(runner.run, runner, budget, seconds, self.started and self.runner)
+  if not ok then                                  -- a device or hook raised: what was executed before counts
+    self.done = self.done + self.bus.executed
+    error(reason, 0)
+  end
   self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
   if sched.is_busy(self) then return reason, executed end        -- what it has come to is on its way
@@ -607,6 +620,8 @@ local function slice(self, budget, seconds, hold)
     self.ended = { reason = halt, code = code }
     if halt ~= "reset" then write_signature(self) end
   end
+  if self.hooked and may_look(self) then hook.look(self) end
+  if self.hooked and self.bus.stopped then reason = "hook" end
   return debugger and debugger:after(reason) or reason, executed
 end
 
@@ -629,12 +644,6 @@ function Machine:slice(budget, seconds, hold)
   return reason, executed
 end
 
--- Whether the consoles may be looked at now. With a virtual clock what the host does must not depend on how long it took: only every
--- LOOK instructions, and where the guest sleeps until somebody types.
-local function may_look(self)
-  if self.is_virtual and sched.is_busy(self) then return false end
-  return not self.is_virtual or self.done % LOOK == 0 or self.ended ~= nil or self.hart:idle()
-end
 
 -- One look at the limits: the result when the run is over, else nil. short: a budget was used up by less instructions (traps whose
 -- handler traps at once retire nothing).

@@ -248,7 +248,7 @@ static bool watch_atomic(Hart *hart, uint64_t gva, unsigned size, bool write, co
   uint64_t expected = hart->reserved_value & (UINT64_MAX >> (64 - 8 * size));
   if (conditional && (hart->reserved != place->host || old != expected)) return true;
   Watched access = {
-    .gva = gva, .size = (uint8_t)size, .part = (uint8_t)size, .read = !conditional, .write = write, .value = old, .old = old,
+    .gva = gva, .size = (uint8_t)size, .part = (uint8_t)size, .read = !conditional, .write = write, .value = old, .old = write ? old : 0,
     .gpa = { place->gpa, 0 }, .place = place->host,
   };
   if (hart->turns->watch & WATCH_ACCESSES && hook_forestalls(hart, &access)) return false;

@@ -115,6 +115,8 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   hart->skip_stop = 1;                         // odd: a stop at reset_pc holds
   hart->trapped_at = hart->forestalled_at = UINT64_MAX;
   hart->mmio.state = MMIO_NONE;
+  hart->turns->owed = 0;
+  hooks_forget_hits(hart->turns->hooks);
   hart->call_done = 0;
   csr_reset(hart);
 }

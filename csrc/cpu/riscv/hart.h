@@ -43,6 +43,7 @@ typedef struct Turns {
   uint8_t  watch;                  // WATCH_*: what slow paths have to look for
   Hooks   *hooks;                  // NULL: there were never any
   Trace   *trace;
+  uint32_t owed;                   // UM_EXIT_STOP or _STEP that comes after the hits
 } Turns;
 
 // An access to a window that Lua serves: the instruction is left undone, asked about, and done again with the answer.

@@ -201,16 +201,27 @@ int hook_stop_at(Hart *hart, uint64_t pc, bool on, struct um_fault *why)
   while (*link && ((*link)->id || (*link)->is.first != pc || (*link)->is.harts != stop.is.harts)) link = &(*link)->next;
   if (on == (*link != NULL)) return UM_OK;
   if (on) return attach(hart->turns->hart[0], &stop, why);
+  if (hart->turns->owed == UM_EXIT_STOP) hart->turns->owed = 0;
   detach(hart->turns->hart[0], link);
   return UM_OK;
 }
 
 // -- Hits ---------------------------------------------------------------------------------------------
 
+bool hooks_have_hits(const Hooks *hooks)
+{
+  return hooks && hooks->hits > 0;
+}
+
+void hooks_forget_hits(Hooks *hooks)
+{
+  if (hooks) hooks->taken = hooks->hits = 0;
+}
+
 UM_EXPORT bool um_hook_take(um_hart *first, struct um_hit *hit)
 {
   Hooks *hooks = first->turns->hooks;
-  if (!hooks || hooks->taken == hooks->hits) return false;
+  if (!hooks_have_hits(hooks)) return false;
   *hit = hooks->hit[hooks->taken++];
   if (hooks->taken == hooks->hits) hooks->taken = hooks->hits = 0;
   return true;
@@ -304,10 +315,13 @@ static struct um_hit event_of(const Hart *hart, const Watched *access, uint64_t 
 
 bool hook_forestalls(Hart *hart, const Watched *access)
 {
+  const Hook *hook = hart->turns->hooks->list[ACCESSES];
+  while (hook && !touches(hook, access, true)) hook = hook->next;
+  if (!hook) return false;
   uint64_t pc = pc_of_access(hart), retired = hart_instret(hart);
   if (pc == hart->forestalled && retired == hart->forestalled_at) return false;
   struct um_hit event = event_of(hart, access, pc);
-  for (const Hook *hook = hart->turns->hooks->list[ACCESSES]; hook; hook = hook->next)
+  for (; hook; hook = hook->next)
     if (touches(hook, access, true) && consider(hart, hook, &event)) hart->before = true;
   if (!hart->before) return false;
   hart->forestalled = pc;

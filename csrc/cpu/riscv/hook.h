@@ -32,6 +32,8 @@ typedef struct HookPlace {
 } HookPlace;
 
 void hooks_free(Hooks *hooks);
+bool hooks_have_hits(const Hooks *hooks);
+void hooks_forget_hits(Hooks *hooks);
 bool hooks_wait(const Hooks *hooks, uint64_t pc);            // whether a slot is woven in at pc
 // Whether some hook may wait for an instruction at `offset` (bytes) of a page, and how.
 bool hooks_weave(const Hooks *hooks, unsigned offset, HookPlace *place);

@@ -237,6 +237,19 @@ static uint64_t retired(const Turns *turns)
   return sum;
 }
 
+// Hits come one a run, and before what ended the run in which they came.
+static uint32_t run_or_report(Turns *turns, uint64_t budget, uint64_t deadline)
+{
+  if (hooks_have_hits(turns->hooks)) return UM_EXIT_HOOK;
+  uint32_t reason = turns->owed;
+  turns->owed = 0;
+  if (reason) return reason;
+  reason = run_turns(turns, budget, deadline);
+  if (reason == UM_EXIT_HOOK || !hooks_have_hits(turns->hooks)) return reason;
+  turns->owed = reason;
+  return UM_EXIT_HOOK;
+}
+
 UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, struct um_exit *exit)
 {
   Turns *turns = first->turns;
@@ -244,7 +257,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   for (unsigned i = 0; i < turns->count; i++)
     if (turns->hart[i]->pc != turns->hart[i]->skip_stop) turns->hart[i]->skip_stop = 1;
   trace_begin(turns);
-  *exit = (struct um_exit){ .reason = run_turns(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
+  *exit = (struct um_exit){ .reason = run_or_report(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
   Hart *hart = turns->hart[turns->last];
   hart->stopped = 0;
   if (exit->reason == UM_EXIT_MMIO) {
@@ -257,6 +270,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   Log *log = hart->mem->log;
   if (log && log->on && exit->reason != UM_EXIT_MMIO && exit->reason != UM_EXIT_HOOK) um_log_flush(log);
   exit->hart = turns->last;
+  exit->owed = turns->owed;
   exit->pc = hart->pc;
   exit->executed = retired(turns) - start;
   exit->block = hart->last_block;
@@ -273,6 +287,7 @@ UM_EXPORT bool um_hart_idle(const um_hart *first)
 UM_EXPORT void um_hart_pace(um_hart *hart, uint32_t pace)
 {
   hart->pace = (uint8_t)pace;
+  if (hart->turns->owed == UM_EXIT_STEP) hart->turns->owed = 0;
 }
 
 UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *why)

@@ -12,6 +12,7 @@ local host = require "umbra.host"
 local C = clib.C
 
 local MMIO  = C.UM_EXIT_MMIO
+local HOOK  = C.UM_EXIT_HOOK
 local EXACT = 2^53
 local LOOK  = 64                                   -- accesses between two looks at the host's clock
 local VALUE = ffi.offsetof("struct um_exit", "value")
@@ -21,8 +22,8 @@ local as_word, number = bus.as_word, bits.number
 return function(way)
   local run = C[way]
 
-  -- Runs until there is something else to serve than an unwatched access of a whole register. True: an access waits for its answer. `what` is run,
-  -- `ptr` its first hart.
+  -- Runs until there is something else to serve than an unwatched access of a whole register, or an unwatched hook that lets the run go
+  -- on. True: an access waits for its answer, or a hook for its call. `what` is run, `ptr` its first hart.
   return function(self, what, ptr, exit, ns, deadline)
     local ports, why, budget = self.ports, self.why, self.budget
     local low = ffi.cast("uint32_t *", ffi.cast("char *", exit) + VALUE)
@@ -30,30 +31,36 @@ return function(way)
     while true do
       if run(what, budget - self.executed, ns, exit) < 0 then return false end
       self.executed = self.executed + tonumber(exit.executed)
-      if exit.reason ~= MMIO then return false end
-      local port = ports[exit.window + 1]
-      local key = (tonumber(exit.gpa) - port.at) * 16 + exit.size
-      if exit.write == 0 then
-        local entry = port.reads[key]
-        if not entry or entry.slow then return true end
-        local call, value = entry.call, port.object[entry.name]
-        if call then value = call(port.object) end
-        if type(value) ~= "number" or value < 0 or value >= EXACT then value = as_word(port, entry, value) end
-        C.um_hart_answer(ptr, value, why)
+      local reason = exit.reason
+      if reason == HOOK then
+        if self.hooks.take(self) then return true end
+      elseif reason ~= MMIO then
+        return false
       else
-        local entry = port.writes[key]
-        if not entry or entry.slow then return true end
-        local value
-        if entry.size == 4 then
-          value = low[0]
-        elseif entry.size == 8 then
-          value = number(exit.value)
+        local port = ports[exit.window + 1]
+        local key = (tonumber(exit.gpa) - port.at) * 16 + exit.size
+        if exit.write == 0 then
+          local entry = port.reads[key]
+          if not entry or entry.slow then return true end
+          local call, value = entry.call, port.object[entry.name]
+          if call then value = call(port.object) end
+          if type(value) ~= "number" or value < 0 or value >= EXACT then value = as_word(port, entry, value) end
+          C.um_hart_answer(ptr, value, why)
         else
-          value = low[0] % entry.modulus
+          local entry = port.writes[key]
+          if not entry or entry.slow then return true end
+          local value
+          if entry.size == 4 then
+            value = low[0]
+          elseif entry.size == 8 then
+            value = number(exit.value)
+          else
+            value = low[0] % entry.modulus
+          end
+          local call = entry.call
+          if call then call(port.object, value) else port.object[entry.name] = value end
+          C.um_hart_answer(ptr, 0, why)
         end
-        local call = entry.call
-        if call then call(port.object, value) else port.object[entry.name] = value end
-        C.um_hart_answer(ptr, 0, why)
       end
       looks = looks + 1
       if looks == LOOK then

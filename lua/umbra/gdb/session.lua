@@ -107,7 +107,7 @@ function Session:after()
   if self.state ~= "running" then return end
   if m.ended and m.ended.reason ~= "reset" then return self:finish(m.ended.code) end
   local exit = m.hart.exit
-  local stop = self.points:hit() or exit.reason == C.UM_EXIT_STEP and { hart = exit.hart }
+  local stop = self.points:hit() or (exit.reason == C.UM_EXIT_STEP or exit.owed == C.UM_EXIT_STEP) and { hart = exit.hart }
   if not stop then return end
   stop.signal = SIGTRAP
   self:halt(stop)

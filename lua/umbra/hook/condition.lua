@@ -89,7 +89,7 @@ function Reader:unexpected(wanted)
   self:fail(self.at, "unexpected `%s`, %s is expected", self.text:sub(self.at, self.place - 1), wanted)
 end
 
--- Trees: { op =, signed =, value =, index =, [1], [2] }; op "const", "leaf" (index and code given), "load", "cast", "unary", "binary".
+-- Trees: { op =, signed =, value =, index =, [1], [2] }; op "const", "leaf" (code and index given), "load", "cast", "unary", "binary".
 local function constant(value) return { op = "const", value = value } end
 
 function Reader:named(name, at)
@@ -158,8 +158,9 @@ local function join(sign, left, right)
     if sign == "-" then return constant(left.value - right.value) end
   end
   if left.op == "const" and COMPARES[sign] then left, right, sign = right, left, COMPARES[sign] end
-  local signed = left.signed or (right.signed and sign ~= "<<" and sign ~= ">>")
-  return { op = "binary", sign = sign, signed = signed, left, right }
+  local reads_signed = left.signed or (right.signed and sign ~= "<<" and sign ~= ">>")
+  local gives_truth = COMPARES[sign] or sign == "&&" or sign == "||"
+  return { op = "binary", sign = sign, reads_signed = reads_signed, signed = reads_signed and not gives_truth, left, right }
 end
 
 function Reader:expression(least, depth)
@@ -216,7 +217,7 @@ function emit.binary(w, node, truth)
     return
   end
   if right.op == "const" and (sign == ">" or sign == "<=") then       -- as < or >=, for tier 0's guards
-    local last = node.signed and 0x7fffffffffffffffULL or 0xffffffffffffffffULL
+    local last = node.reads_signed and 0x7fffffffffffffffULL or 0xffffffffffffffffULL
     if right.value == last then return w:tree(constant(sign == "<=" and 1ULL or 0ULL)) end
     sign, right = sign == ">" and ">=" or "<", constant(right.value + 1)
   elseif sign == ">" or sign == "<=" then
@@ -224,7 +225,7 @@ function emit.binary(w, node, truth)
   end
   w:tree(left)
   w:tree(right)
-  w:put(BINARY[sign][node.signed and 2 or 1] or BINARY[sign][1])
+  w:put(BINARY[sign][node.reads_signed and 2 or 1] or BINARY[sign][1])
 end
 
 function Writer:tree(node, truth) emit[node.op](self, node, truth) end

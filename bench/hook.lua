@@ -1,141 +1,98 @@
--- hook: what hooks cost: one with a condition that never holds on a hot instruction, and one that calls Lua.
---
---   luajit bench/hook.lua [pairs=9] [boot=on|off] [KERNEL...]
---
--- A run with the hook and one without alternate, each first in every other pair; the figure is the median ratio of their process CPU
--- times. Each kernel of bench/guest is hooked at its hottest function or loop, Debian's Linux where it enters every trap.
+-- hook: what a hook costs on a hot instruction when its condition never holds, and what a hit costs.
 -- SPDX-License-Identifier: MIT
-local root = arg[0]:match "^(.*)bench/[^/]*$" or "./"
-package.path = root .. "?.lua;" .. root .. "lua/?.lua;" .. package.path
+local bench, machine, dev, fetch = require "umbra.bench", require "umbra.machine", require "devices", require "umbra.fetch"
+local asm   = require "umbra.asm"
+local build = bench.file "guest/build.lua"
 
-local build   = require "bench.build"
-local dev     = require "devices"
-local fetch   = require "umbra.fetch"
-local machine = require "umbra.machine"
-local stats   = require "umbra.bench.stats"
+local GUARD   = "a7 == 0x1234567"                 -- tier 0 decides it by itself
+local GENERAL = "a7 + 1 == 0x1234567"             -- it does not
 
-local options, chosen = { pairs = 9, boot = "on" }, {}
-local NEVER = "a7 == 0x1234567"
+local function nothing() end
 
--- Where a kernel spends its time: a function's first instruction, or what follows it.
-local PLACES = {
-  { kernel = "fib", symbol = "fib", what = "entry of the recursive function" },
-  { kernel = "qsort", symbol = "by_value", what = "entry of the comparison function" },
-  { kernel = "bytecode", symbol = "kernel", jump = "c.jr", what = "the jump of the dispatch loop" },
-  { kernel = "matrix", symbol = "kernel", hottest = true, what = "one instruction of a loop of six" },
-}
-
-for _, word in ipairs(arg) do
-  local key, value = word:match "^(%w+)=(.*)$"
-  local known
-  for _, place in ipairs(PLACES) do known = known or place.kernel == word end
-  if key == "pairs" and tonumber(value) and tonumber(value) >= 1 then options.pairs = tonumber(value)
-  elseif key == "boot" and (value == "on" or value == "off") then options.boot = value
-  elseif known then chosen[word] = true
-  else
-    io.stderr:write("hook: unknown kernel or option `", word, "`\n")
-    os.exit(126)
-  end
-end
-
-local function board(path)
+local function board(p)
   return machine.build(machine {
-    name = "hook", cpu = { isa = "rv64gc_zicntr", mmu = "sv39" }, ram = { at = 0x80000000, size = "64M" },
-    map = { { name = "htif", dev.htif {} } }, boot = { kernel = path },
+    cpu  = { isa = "rv64gc_zicntr", mmu = "sv39" },
+    ram  = { at = 0x80000000, size = "64M" },
+    map  = { { name = "htif", dev.htif {} } },
+    boot = { kernel = build.program(p.kernel, "bare", math.ceil(build.kernel(p.kernel).repeats / (p.quick and 10 or 2))) },
   })
 end
 
--- The most frequent place of a kernel, by looking where it stands now and then.
-local function hottest(m)
-  local seen, best = {}, nil
+-- Where a kernel spends its time. The jump of a dispatch loop is found by reading on from its function.
+local PLACES = { fib = "fib", qsort = "by_value", sha256 = "kernel", bytecode = "kernel" }
+
+local function place_of(m, kernel)
+  local pc = m.symbols:address(PLACES[kernel])
+  while kernel == "bytecode" do
+    local a, b, c, d = m.mem:read(pc, 4):byte(1, 4)
+    local text, length = m.hart:disassemble(a + b * 2^8 + c * 2^16 + d * 2^24, pc)
+    if text:find "^c%.jr" then break end
+    pc = pc + length
+  end
+  return pc
+end
+
+-- The instruction at which a kernel is found most often: of a short loop.
+local function hottest(p)
+  local m, seen, best = board(p), {}, nil
   for _ = 1, 300 do
     m:run { instructions = 9973 }
     local pc = m.hart:pc()
     seen[pc] = (seen[pc] or 0) + 1
     if not best or seen[pc] > seen[best] then best = pc end
   end
+  m:close()
   return best
 end
 
-local function place_of(m, place)
-  if place.hottest then return hottest(m) end
-  local pc = m.files.kernel:symbol(place.symbol)
-  while place.jump do
-    local word = 0
-    for i, byte in ipairs { m.mem:read(pc, 4):byte(1, 4) } do word = word + byte * 256 ^ (i - 1) end
-    local text, length = m.hart:disassemble(word, pc)
-    if text:match "^%S+" == place.jump then break end
-    pc = pc + length
-  end
-  return pc
+local function kernel(p)
+  local m = board(p)
+  if p.when then m:hook { pc = p.kernel == "matrix" and hottest(p) or place_of(m, p.kernel), when = p.when, call = nothing } end
+  return m
 end
 
--- CPU seconds of a whole run and what it retired; `hooked(m)` comes before it.
-local function run(make, hooked, limits)
-  local m = make()
-  local h = hooked and hooked(m)
-  collectgarbage()
-  local cpu = os.clock()
-  local result = m:run(limits)
-  cpu = os.clock() - cpu
-  local out = { cpu = cpu, instructions = m.hart:counters().instructions, reason = result.reason, counters = h and h:counters() }
-  m:close()
-  return out
-end
-
-local function line(...) print(("%-10s %-36s %12s %8s  %-18s"):format(...)) end
-
-local function compare(name, what, make, hook_at, limits)
-  local count = run(make, function(m) return m:hook { pc = hook_at(m), call = function() end } end, limits)
-  local with, without = {}, {}
-  for i = 1, options.pairs do
-    for j = 1, 2 do
-      local hooked = (i + j) % 2 == 0
-      local got = run(make, hooked and function(m) return m:hook { pc = hook_at(m), when = NEVER, call = function() end } end, limits)
-      local list = hooked and with or without
-      list[#list + 1] = got.cpu
-      assert(not hooked or got.counters.hits == 0)
-    end
-  end
-  local ratio = stats.paired(with, without)
-  line(name, what, ("%.1f"):format(count.instructions / count.counters.hits), ("%.3f"):format(ratio.median), ("[%.3f, %.3f]"):format(ratio.low, ratio.high))
-  local base = stats.median(without)
-  return (count.cpu - base) / count.counters.hits * 1e9, count.counters.ns
-end
-
-print(("A hook with the condition %q, %d pairs: CPU time with / without"):format(NEVER, options.pairs))
-line("program", "hooked instruction", "insns apart", "median", "95 %")
-local costs = {}
-for _, place in ipairs(PLACES) do
-  if next(chosen) == nil or chosen[place.kernel] then
-    local kernel
-    for _, each in ipairs(build.kernels) do if each.name == place.kernel then kernel = each end end
-    local path = build.program(place.kernel, "bare", math.ceil(kernel.repeats / 2))
-    local at
-    local function make() return board(path) end
-    local m = make()
-    at = place_of(m, place)
-    m:close()
-    local cost, ns = compare(place.kernel, place.what, make, function() return at end, { timeout = 120 })
-    costs[#costs + 1] = { name = place.kernel, cost = cost, ns = ns }
-  end
-end
-
-if options.boot == "on" and next(chosen) == nil then
+local function linux(p)
   local guest = fetch.ensure "debian-riscv64"
-  local function make()
-    return machine.load(root .. "machines/riscv-virt.lua", {
-      firmware = guest.firmware, kernel = guest.kernel, initrd = guest.initrd, append = "mode=off", clock = "virtual",
-    })
-  end
-  local m = make()
-  m:hook { trap = "ecall from user", stop = true }
-  m:run { timeout = 60 }
-  local entry = m.hart:csr "stvec"
-  m:close()
-  local cost, ns = compare("linux", "where the kernel enters a trap", make, function() return entry end, { timeout = 60 })
-  costs[#costs + 1] = { name = "linux", cost = cost, ns = ns }
+  local m = machine.load("riscv-virt", { firmware = guest.firmware, kernel = guest.kernel, initrd = guest.initrd, append = "mode=off" })
+  if p.when then m:hook { pc = "handle_exception", when = p.when, call = nothing } end
+  return m
 end
 
-print "\nA hook that calls an empty function: nanoseconds a hit"
-for _, row in ipairs(costs) do print(("%-10s %8.0f in all, %6.0f in the call"):format(row.name, row.cost, row.ns)) end
+local LOOP = "la a1, data\nloop: addi a0, a0, 1\nsd a0, 0(a1)\nj loop\n.balign 4096\ndata: .dword 0"
+local HITS = 1000
+
+-- What hits once in the loop.
+local HOOKS = {
+  pc      = function(at) return { pc = at.loop, call = nothing } end,
+  watched = function(at) return { pc = at.loop, call = function() for _ = 1, 1 do nothing() end end } end,
+  write   = function(at) return { write = at.data, call = nothing } end,
+  ["no pc"]    = function(at) return { pc = at.loop, when = GENERAL, call = nothing } end,
+  ["no write"] = function(at) return { write = at.data, when = "value == 0", call = nothing } end,
+  beside       = function(at) return { write = at.data + 8, call = nothing } end,
+}
+
+local function looping(p)
+  local program = asm.assemble(LOOP, { at = 0x80000000 })
+  local m = machine.build(machine { ram = { size = "1M" } })
+  m.mem:write(0x80000000, program.bytes)
+  m:hook(HOOKS[p.hook](program.symbols))
+  return m
+end
+
+return bench {
+  help = "hooks that never hit, and hits",
+  bench.guest {
+    name = "never", help = "a condition on a hot instruction", needs = { build.compiler_program }, machine = kernel, samples = 20,
+    params = { kernel = { "fib", "qsort", "bytecode", "matrix" } },
+    sides = { { "guarded", when = GUARD }, { "plain" }, { "general", when = GENERAL } },
+  },
+  bench.guest {
+    name = "linux", help = "a condition on the kernel's trap entry", machine = linux, samples = 20, to = "BOOT-OK",
+    sides = { { "guarded", when = GUARD }, { "plain" } },
+  },
+  bench.component {
+    name = "hit", help = "a loop of three instructions with one event; `no` conditions are false, `beside` is in the same page",
+    unit = "event", per = HITS, params = { hook = { "pc", "watched", "write", "no pc", "no write", "beside" } },
+    setup = looping, routine = function(m) return m:run { instructions = 3 * HITS } end, teardown = function(m) m:close() end,
+  },
+}

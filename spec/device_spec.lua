@@ -312,6 +312,25 @@ describe("a device that misbehaves", function()
     m = nil
   end)
 
+  it("and closes or runs its machine is refused; it may reset it", function()
+    local calls = {}
+    local Class = device { name = "bad", regs = { { at = 0, name = "a" } } }
+    function Class:write_a(value) return calls[value]() end           -- luacheck: ignore 212
+    calls[1] = function() m:close() end
+    calls[2] = function() m:run { instructions = 5 } end
+    calls[3] = function() m:reset() end
+    for i = 1, 2 do
+      build(Class {}, ("li a0, %d\nsw a0, (s0)"):format(i))
+      local ok, why = pcall(run)
+      assert.is_false(ok)
+      assert.matches("%.lua:%d+: %a+: .*the machine is s[et]", why)          -- served, or started
+      m:close()                                    -- from here it may be
+    end
+    build(Class {}, "li a0, 3\nsw a0, (s0)\n1: addi s5, s5, 1\nj 1b")
+    assert.equal("instructions", m:run({ instructions = 1000 }).reason)
+    assert.is_true(m.hart:reg "s5" < 5)             -- it began anew, again and again
+  end)
+
   it("and never ends is left out with one line; its reads give 0", function()
     local Class = device { name = "bad", regs = { { at = 0, name = "a" }, { at = 4, name = "b", reset = 3 } } }
     function Class:read_a()

@@ -323,6 +323,16 @@ describe("a machine that runs", function()
     m.console:expect("ready", 10)
   end)
 
+  it("closes its parts itself", function()
+    m = machine.build(machine { ram = { size = "1M" } })
+    for name, part in pairs { hart = m.hart, mem = m.mem, clock = m.clock, control = m.control } do
+      refuses(function() part:close() end, "this " .. name .. " belongs to a machine, which closes it")
+    end
+    local memory = m.mem
+    m:close()
+    refuses(function() return memory.read end, "this mem is closed")
+  end)
+
   it("forgets at a reset what devices asked for before, wherever they stand in the map", function()
     local Bell = device { name = "bell", config = { { "irq", required = true } }, regs = { { at = 0, name = "level" } } }
     m = machine.build(machine { ram = { size = "1M" }, map = {

@@ -211,7 +211,7 @@ describe("a started machine", function()
     end
     refuses(function() m.hart:run(5) end, "run: the machine is started: m:stop%(%) first")
     for _, part in ipairs { "hart", "mem", "clock", "control" } do
-      refuses(function() m[part]:close() end, "close: the machine is started: m:stop%(%) first")
+      refuses(function() m[part]:close() end, "this " .. part .. " belongs to a machine, which closes it")
     end
     refuses(function() m:wait { instructions = 0 } end, "`wait.instructions` must be at least 1, not 0")
     refuses(function() m.hart:reg "b9" end, 'unknown register "b9"')

@@ -293,8 +293,13 @@ local Closed = {
 -- Whoever makes a part says how it is closed; Machine:close goes backwards. Parts lean on one another and finalizers run in any
 -- order, so no part has one: the machine's guard is the net for all of them.
 local function owned(self, object, close)
-  if not close then ffi.gc(object.ptr, nil) end
-  self.closers[#self.closers + 1] = close or function() object:close() end
+  if not close then
+    local class = getmetatable(object)
+    ffi.gc(object.ptr, nil)
+    object.close = function() fault.raise("this %s belongs to a machine, which closes it", class.noun) end
+    close = function() class.close(object) end
+  end
+  self.closers[#self.closers + 1] = close
   return object
 end
 
@@ -520,11 +525,9 @@ function made_once.symbols(self)
   end
   local more = self.description.boot.symbols
   if more then names:add(more) end
-  names.kept = true                                -- C may hold on to it: it closes with the machine
-  self.closers[#self.closers] = function()
+  self.closers[#self.closers] = function()         -- C may hold on to it
     C.um_hart_symbols(self.hart.ptr, nil)
-    names.kept = false
-    names:close()
+    getmetatable(names).close(names)
   end
   return names
 end

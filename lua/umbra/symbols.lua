@@ -67,10 +67,7 @@ local function row_of(row)
   return { name = ffi.string(row.name), at = bits.number(row.at), size = bits.number(row.size), kind = string.char(row.kind) }
 end
 
-function Symbols:close()
-  if self.kept then fault.raise "symbols: a machine's are closed with it" end
-  handle.close(self)
-end
+Symbols.close = handle.close
 
 function Symbols:count() return C.um_symbols_count(self.ptr) end
 

@@ -80,6 +80,22 @@ describe("06-two-machines", function()
   end)
 end)
 
+describe("07-syscalls", function()
+  it("counts the system calls of a boot", function()
+    assert.is_true(select(2, tree.read("examples/07-syscalls.lua"):gsub("\n", "")) < 25)
+    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
+    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    local result = umbra.run({ "exec", "examples/07-syscalls.lua" }, { seconds = 300 })
+    assert.equal("", result.err)
+    local total, list = result.out:match "^(%d+) system calls until it ended with: off\n(.*)$"
+    assert.is_true(tonumber(total) > 500, result.out)
+    assert.matches(" openat\n", list)
+    assert.is_nil(list:find "number")
+    assert.equal(8, select(2, list:gsub("\n", "")))
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("the README", function()
   it("has a machine that runs with the commands below it", function()
     local page = tree.read "README.md"

@@ -78,7 +78,7 @@ end
 
 local RULES = {
   machine = { free = set "wait stop running reset close device", refused = set "run slice start gdb" },
-  hart    = { free = set "disassemble", refused = set "run step add close" },
+  hart    = { free = set "disassemble", refused = set "run run_code step add close" },
   control = { free = set "kick", refused = set "close" },
   bus     = { still = set "after cancel now" },
   other   = { refused = set "close" },

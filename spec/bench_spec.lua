@@ -322,7 +322,7 @@ describe("a process", function()
 
   it("stands beside its peers, and one that is not there is said to be missing", function()
     local record = measure { sides = {
-      { "short", command = { "sleep", "0.01" } }, { "long", command = { "sleep", "0.03" } }, { "none", command = { "no-such-program" } },
+      { "short", command = { "sleep", "0.01" } }, { "long", command = { "sleep", "0.2" } }, { "none", command = { "no-such-program" } },
     } }
     assert.is_nil(record.error)
     assert.equal(1, #record.ratios)
@@ -378,6 +378,52 @@ describe("a scenario", function()
         assert.is_truthy(("\n" .. result.out):find("\n" .. group .. "/", 1, true), path)
       end
     end
+  end)
+end)
+
+describe("the shipped scenarios", function()
+  for _, path in ipairs(tree.files("bench", { ".lua" })) do
+    local group = path:find "^bench/[^/]*$" and bench.load(path)
+    for _, case in ipairs(group and bench.expand(group, true) or {}) do
+      if case.kind == "component" then
+        it("work: " .. case.id, function()
+          local side = case.sides[1]
+          local state = side.setup and side.setup(side.params)
+          for i = 0, 3 do side.routine(state, i) end
+          if side.teardown then side.teardown(state, side.params) end
+        end)
+      end
+    end
+  end
+
+  if not soak then return end
+
+  it("all run in a quick run of at most five minutes, and outliers are few on a quiet host", function()
+    local json, page = folder.path .. "/all.json", folder.path .. "/all.html"
+    local start = os.time()
+    local result = umbra.run({ "bench", "--quick", "--json", json, "--html", page }, { seconds = 900 })
+    local seconds = os.time() - start
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+    local loaded, severe, samples = 0, 0, 0
+    for _, record in ipairs(cjson.decode(tree.read(json)).cases) do
+      if record.load.loaded then loaded = loaded + 1 end
+      for _, side in ipairs(record.sides) do
+        assert.is_nil(side.missing)
+        if not record.load.loaded and (record.group == "mem" or record.group == "tlb") then
+          samples = samples + side.estimate.samples
+          severe = severe + side.estimate.outliers.low_severe + side.estimate.outliers.high_severe
+        end
+      end
+    end
+    assert.is_true(severe <= 0.02 * samples, ("%d of %d"):format(severe, samples))
+    if loaded == 0 then assert.is_true(seconds <= 300, seconds .. " s") end
+    if not umbra.has "chromium" then return pending "chromium is not installed: nobody looks at the page" end
+    local picture = folder.path .. "/page.png"
+    local text, code = tree.run(("timeout 120 chromium --headless --no-sandbox --disable-gpu --window-size=1280,2400 --screenshot=%s file://%s"):format(
+      picture, page))
+    assert.equal(0, code, text)
+    assert.is_true(#tree.read(picture) > 50000)      -- an empty page of this size has 13 kB
   end)
 end)
 

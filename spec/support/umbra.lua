@@ -29,6 +29,12 @@ function umbra.run(words, options)
   return result
 end
 
+-- Whether the host has a program.
+function umbra.has(program)
+  local _, code = tree.run("command -v " .. quote(program))
+  return code == 0
+end
+
 -- A new folder with `files` ({ name = text }), removed with everything in it by folder:remove().
 function umbra.folder(files)
   local path = os.tmpname()

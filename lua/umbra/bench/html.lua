@@ -35,10 +35,12 @@ local STYLE = [[
   --good: #1f8a4c; --bad: #c8372d; --doubt: #9a7a10; }
 @media (prefers-color-scheme: dark) { :root { --back: #14171b; --fore: #e3e7ec; --soft: #98a3b0; --line: #333b45; --one: #6ea3ff; --two: #f0a35b;
   --band: #6ea3ff33; --good: #5dc888; --bad: #ff7a70; --doubt: #d9bb55; } }
-body { background: var(--back); color: var(--fore); font: 14px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 84em; padding: 0 1em; }
+body { background: var(--back); color: var(--fore); font: 14px/1.45 system-ui, sans-serif; }
+body { margin: 2em auto; max-width: 84em; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid var(--line); } h3 { font-size: 1em; margin: 1.5em 0 0.3em; }
 p { color: var(--soft); margin: 0.3em 0; } table { border-collapse: collapse; width: 100%; } svg { display: block; max-width: 100%; height: auto; }
-th, td { text-align: left; padding: 0.2em 0.6em; border-bottom: 1px solid var(--line); } .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 0.2em 0.6em; border-bottom: 1px solid var(--line); } .n { text-align: right; white-space: nowrap; }
+.n { font-variant-numeric: tabular-nums; }
 th[data-sort] { cursor: pointer; } th[data-sort]:hover { color: var(--one); } a { color: var(--one); text-decoration: none; }
 .regressed, .failed { color: var(--bad); } .improved { color: var(--good); } .loaded, .cannot { color: var(--doubt); } .soft { color: var(--soft); }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(22em, 1fr)); gap: 0 2em; }

@@ -15,7 +15,6 @@ local target = require "umbra.gdb.target"
 
 local C = clib.C
 
-
 local Session = {}
 Session.__index = Session
 

@@ -6,8 +6,8 @@
 -- SPDX-License-Identifier: MIT
 local bit    = require "bit"
 local ffi    = require "ffi"
+local bus    = require "umbra.bus"
 local clib   = require "umbra.clib"
-local fault  = require "umbra.fault"
 local packet = require "umbra.gdb.packet"
 local points = require "umbra.gdb.points"
 local schema = require "umbra.schema"
@@ -21,7 +21,6 @@ Session.__index = Session
 local OK, MALFORMED, UNREADABLE = "OK", "E16", "E0e"         -- EINVAL, EFAULT
 local SIGINT, SIGTRAP = 2, 5
 local PROCESS = 1
-local MONITOR = 1                                 -- seconds that a line of Lua may take: gdb waits two for an answer
 local MOST_PRINTED = 2^17                         -- bytes of its output that are shown
 local KILLED = 137                                -- the machine's exit code then: 128 + SIGKILL
 local STEP_ENABLE, STEP_MASKED = 1, 2             -- bits of qqemu.sstep
@@ -360,7 +359,8 @@ end
 
 -- Monitor ------------------------------------------------------------------------------------------------------------------
 
--- Runs a line of Lua as a REPL would, with the machine as `m`; returns what it printed and gave.
+-- Runs a line of Lua as a REPL would, with the machine as `m`; returns what it printed and gave. gdb waits two seconds for an answer;
+-- a watched function is given one.
 local function evaluate(m, line)
   local printed = {}
   local function add(...)
@@ -370,14 +370,14 @@ local function evaluate(m, line)
   end
   local function help(thing) add(require("umbra.help").text(thing)) end
   local scope = setmetatable({ m = m, print = add, help = help }, { __index = _G })
-  local chunk, why = load("return " .. line, "=monitor", "t", scope)
-  if not chunk then chunk, why = load(line, "=monitor", "t", scope) end
+  local chunk, why = load("return " .. line, "@monitor", "t", scope)
+  if not chunk then chunk, why = load(line, "@monitor", "t", scope) end
   if not chunk then return why .. "\n" end
-  local function keep(ok, ...)
-    if not ok then add(type(...) == "string" and (...) or "raised " .. schema.show((...)))
-    elseif select("#", ...) > 0 then add(...) end
-  end
-  keep(pcall(fault.run, chunk, MONITOR))
+  local function pack(...) return { n = select("#", ...), ... } end
+  local ok, ended, values = pcall(bus.watched, function() return pack(chunk()) end)
+  if not ok then add(type(ended) == "string" and ended or "raised " .. schema.show(ended))
+  elseif not ended then add(("monitor: runs longer than %g s and was stopped"):format(bus.WATCH))
+  elseif values.n > 0 then add(unpack(values, 1, values.n)) end
   return table.concat(printed)
 end
 

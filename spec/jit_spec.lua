@@ -380,6 +380,19 @@ describe("RISC-V code, translated, is tier 0:", function()
     return table.concat(lines, "\n")
   end
 
+  -- A random instruction; most take addresses from x8 to x15, which hold some, and leave those alone.
+  local function tame(rows, numbers)
+    local row, value
+    for _ = 1, numbers(8) == 0 and 1 or 20 do
+      row = rows[numbers(#rows) + 1]
+      value = word.random(row, numbers)
+      local given = row.target and word.expand(row, value) or word.values(row, value)
+      local memory = (row.target or row).meaning.effects.memory
+      if (not memory or given.rs1 > 7 and given.rs1 < 16) and not (given.rd and given.rd > 7 and given.rd < 16) then break end
+    end
+    return row, value
+  end
+
   for index, way in ipairs(WAYS) do
     it(way[1], function()
       local rows, numbers = rows_of(way[2]), random.new(SEED + index)
@@ -390,22 +403,21 @@ describe("RISC-V code, translated, is tier 0:", function()
       for n = 1, random.soak() and 20000 or 400 do
         local parts, count = {}, 1 + numbers(30)
         for i = 1, count do
-          local row = rows[numbers(#rows) + 1]
-          local value = word.random(row, numbers)
+          local row, value = tame(rows, numbers)
           parts[i] = string.char(value % 256, math.floor(value / 256) % 256)
           if row.width == 32 then parts[i] = parts[i] .. string.char(math.floor(value / 65536) % 256, math.floor(value / 16777216)) end
         end
         local code, data, registers, floats = table.concat(parts), {}, {}, {}
-        for i = 1, 1024 do data[i] = string.char(numbers(256)) end
-        for i = 1, 31 do registers[i] = numbers(3) > 0 and DATA + 8 * numbers(200) or irgen.value(numbers, 64)[1] end
+        for i = 1, 64 do data[i] = string.char(numbers(256)) end
+        data = table.concat(data):rep(64)
+        for i = 1, 31 do registers[i] = (i > 7 and i < 16 or numbers(3) > 0) and DATA + 2048 + 8 * numbers(64) or irgen.value(numbers, 64)[1] end
         for i = 0, 31 do floats[i] = numbers(2) == 0 and irgen.float(numbers, "f64") or bit.bor(irgen.float(numbers, "f32"), 0xffffffff00000000ULL) end
         for _, one in ipairs { { tier0, memory0 }, { translated, memory1 } } do
           local hart, memory = one[1], one[2]
           hart:reset()
           memory:write(RAM, code .. "\1\0\1\0")
           memory:write(RAM + 0x1000, ("\1\0"):rep(8))
-          memory:write(DATA, ("\0"):rep(0x1000))
-          memory:write(DATA, table.concat(data))
+          memory:write(DATA, data)
           hart:set_csr("mtvec", RAM + 0x1000)
           hart:set_csr("mstatus", 0x6000)
           hart:set_csr("frm", n % 4)

@@ -108,6 +108,8 @@ int      um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_t ext
 // Runs `count` instructions, or exceptions they raise, by evaluating their IR: slow. Time stands still, stops are not
 // looked at; ends early in wfi.
 int      um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why);
+// Tells a jit of um_riscv_guest where harts have their TLB. Before the first translation.
+void     um_riscv_prepare(um_jit *jit);
 // Runs code that a jit of um_riscv_guest made of a block at hart's pc, which is not checked.
 int      um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir_exit *exit, struct um_fault *why);
 // Names that the log gives addresses; NULL: none. They must outlive the runs.

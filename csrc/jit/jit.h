@@ -17,6 +17,14 @@ typedef struct JitPin {
   bool     xmm;
 } JitPin;
 
+// Where translated code finds the guest's TLB: the state has a pointer to a record with a mask for (address >> 8) and two arrays, for
+// loads and for stores, of { tag, host address minus guest address }. A tag has the address of a page and zeros below.
+typedef struct JitTlb {
+  bool     there;
+  uint32_t pointer;                      // offset in the state
+  uint32_t mask, entries[2];             // offsets in the record
+} JitTlb;
+
 // How translated code is entered, and what it is left with. Reached from the code at [rsp + FRAME_RUN].
 typedef struct JitRun {
   struct um_ir_exit exit;
@@ -38,6 +46,7 @@ struct um_jit {
   uint32_t bias;                         // rbp is the state plus this
   JitPin   pins[PINS_MOST];
   uint32_t pin_count;
+  JitTlb   tlb;
   uint8_t *enter, *leave, *call, *call_run;      // thunks (x64/enter.c), where they run
   JitCode *codes;                        // by number
   uint32_t code_count, code_capacity;

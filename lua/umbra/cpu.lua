@@ -188,7 +188,9 @@ function cpu.jit(options)
   local given = { pins = PINS }
   for key, value in pairs(options or {}) do given[key] = value end
   given.guest = cpu.guest()
-  return require("umbra.jit").new(given)
+  local made = require("umbra.jit").new(given)
+  C.um_riscv_prepare(made.ptr)
+  return made
 end
 
 -- A hart -------------------------------------------------------------------------------------------------------------------

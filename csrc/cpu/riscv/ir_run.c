@@ -4,6 +4,7 @@
 #include "cpu/riscv/helpers.h"
 #include "cpu/riscv/lift.h"
 #include "jit/jit.h"
+#include <stddef.h>
 
 static bool load(void *context, uint64_t address, unsigned bytes, IrValue *value)
 {
@@ -97,6 +98,13 @@ UM_EXPORT int um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, st
   hart->mmio.state = MMIO_NONE;
   return fault_set(why, UM_EINVAL, "the instruction at %#llx wants the host first", (unsigned long long)hart->pc);
 }
+
+UM_EXPORT void um_riscv_prepare(um_jit *jit)
+{
+  jit->tlb = (JitTlb){ true, offsetof(Hart, data), offsetof(Tlb, mask), { offsetof(Tlb, kind[TLB_READ]), offsetof(Tlb, kind[TLB_WRITE]) } };
+}
+
+_Static_assert(offsetof(TlbEntry, tag) == 0 && offsetof(TlbEntry, value) == 8, "as JitTlb says");
 
 UM_EXPORT int um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir_exit *exit, struct um_fault *why)
 {

@@ -18,15 +18,30 @@ static EmitXXX *const three_operand[][2] = {
 };
 _Static_assert(IR_FSQRT == IR_FADD + 4, "add sub mul div sqrt");
 
+// Whether an operation rounds by what MXCSR says now.
+static bool rounds_by_host(Lower *l, Ref ref)
+{
+  bool host = ins_at(l, ref)->aux == ROUND_STATE && !l->rounding_changed;
+  l->rounds |= host;
+  return host;
+}
+
+// A result that is a NaN becomes the canonical one.
+static void canonical(Lower *l, Xmm dst, bool is_double)
+{
+  is_double ? x64_ucomisd_xx(&l->as, dst, dst) : x64_ucomiss_xx(&l->as, dst, dst);
+  Site nan = x64_jcc(&l->as, CC_P);
+  add_stub(l, (Stub){ .from = nan, .back = l->as.at, .kind = is_double ? STUB_NAN_D : STUB_NAN_S, .reg = dst });
+}
+
 static void emit_arithmetic(Lower *l, Ref ref)
 {
   Asm *as = &l->as;
   const IrIns *ins = ins_at(l, ref);
-  if (ins->aux != ROUND_STATE || l->rounding_changed) {
+  if (!rounds_by_host(l, ref)) {
     emit_by_call(l, ref);
     return;
   }
-  l->rounds = true;
   bool is_double = ins->type == IR_F64, one = ins->op == IR_FSQRT;
   unsigned which = ins->op - IR_FADD;
   Xmm a = use_xmm(l, ins->a), b = one ? a : use_xmm(l, ins->b);
@@ -41,9 +56,113 @@ static void emit_arithmetic(Lower *l, Ref ref)
     if (!one) x64_movaps_xx(as, dst, a);
     two_operand[which][is_double](as, dst, b);
   }
+  canonical(l, dst, is_double);
+  define_xmm(l, ref, dst);
+}
+
+static Value in_xmm(Xmm xmm) { return (Value){ .where = IN_XMM, .reg = xmm }; }
+
+// A NaN of a product inf * 0 and a quiet NaN is invalid, which the host may not say: C does it again.
+static void emit_fma(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  bool is_double = ins->type == IR_F64;
+  if (!(l->jit->features >> FEATURE_FMA & 1) || !rounds_by_host(l, ref)) {
+    emit_by_call(l, ref);
+    return;
+  }
+  Xmm a = use_xmm(l, ins->a), b = use_xmm(l, ins->b), c = use_xmm(l, ins->c), dst = new_xmm(l);
+  used(l, ins->a);
+  used(l, ins->b);
+  used(l, ins->c);
+  x64_movaps_xx(as, dst, c);
+  is_double ? x64_vfmadd231sd_xxx(as, dst, a, b) : x64_vfmadd231ss_xxx(as, dst, a, b);
   is_double ? x64_ucomisd_xx(as, dst, dst) : x64_ucomiss_xx(as, dst, dst);
   Site nan = x64_jcc(as, CC_P);
-  add_stub(l, (Stub){ .from = nan, .back = as->at, .kind = is_double ? STUB_NAN_D : STUB_NAN_S, .reg = dst });
+  add_call_stub(l, ref, nan, (Value[]){ in_xmm(a), in_xmm(b), in_xmm(c) }, dst, true);
+  define_xmm(l, ref, dst);
+}
+
+// ucomis is invalid for signalling NaNs alone, as minimum and maximum are. NaNs and equals, which may be zeros of either sign, are C's.
+static void emit_pick(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  bool is_double = ins->type == IR_F64;
+  Xmm a = use_xmm(l, ins->a), b = use_xmm(l, ins->b), dst = new_xmm(l);
+  used(l, ins->a);
+  used(l, ins->b);
+  is_double ? x64_ucomisd_xx(as, a, b) : x64_ucomiss_xx(as, a, b);
+  x64_movaps_xx(as, dst, a);
+  Site odd = x64_jcc(as, CC_E);                        // equal or unordered
+  if (ins->op == IR_FMIN) is_double ? x64_minsd_xx(as, dst, b) : x64_minss_xx(as, dst, b);
+  else is_double ? x64_maxsd_xx(as, dst, b) : x64_maxss_xx(as, dst, b);
+  add_call_stub(l, ref, odd, (Value[]){ in_xmm(a), in_xmm(b) }, dst, true);
+  define_xmm(l, ref, dst);
+}
+
+// What does not fit gives the least integer, with the flag for invalid alone; then C does it again.
+static void emit_to_integer(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  bool is_double = ins_at(l, ins->a)->type == IR_F64, truncates = ins->aux == ROUND_ZERO;
+  if (!truncates && !rounds_by_host(l, ref)) {
+    emit_by_call(l, ref);
+    return;
+  }
+  Width w = width_of(ins->type);
+  Xmm a = use_xmm(l, ins->a);
+  Reg dst = new_reg(l), least = new_reg(l);
+  used(l, ins->a);
+  if (truncates) is_double ? x64_cvttsd2si_rx(as, w, dst, a) : x64_cvttss2si_rx(as, w, dst, a);
+  else is_double ? x64_cvtsd2si_rx(as, w, dst, a) : x64_cvtss2si_rx(as, w, dst, a);
+  x64_mov_rr(as, w, least, dst);
+  x64_sub_ri(as, w, least, 1);
+  Site beyond = x64_jcc(as, CC_O);                     // only the least integer overflows
+  add_call_stub(l, ref, beyond, (Value[]){ in_xmm(a) }, (uint8_t)dst, false);
+  define_reg(l, ref, dst);
+}
+
+static void emit_from_integer(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  unsigned from = ins_at(l, ins->a)->type;
+  bool is_double = ins->type == IR_F64, exact = is_double && from == IR_I32, is_signed = ins->op == IR_ITOF;
+  if ((!is_signed && from == IR_I64) || (!exact && !rounds_by_host(l, ref))) {
+    emit_by_call(l, ref);
+    return;
+  }
+  Reg a = use_reg(l, ins->a);
+  Width w = width_of(from);
+  if (!is_signed) {                                    // 32 bits with zeros above, as 64
+    Reg wide = new_reg(l);
+    x64_mov_rr(as, W4, wide, a);
+    a = wide;
+    w = W8;
+  }
+  used(l, ins->a);
+  Xmm dst = new_xmm(l);
+  x64_xorps_xx(as, dst, dst);                          // the upper half is not waited for
+  is_double ? x64_cvtsi2sd_xr(as, w, dst, a) : x64_cvtsi2ss_xr(as, w, dst, a);
+  define_xmm(l, ref, dst);
+}
+
+static void emit_other_float(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  bool to_double = ins->type == IR_F64;
+  if (!to_double && !rounds_by_host(l, ref)) {
+    emit_by_call(l, ref);
+    return;
+  }
+  Xmm a = use_xmm(l, ins->a), dst = new_xmm(l);
+  used(l, ins->a);
+  to_double ? x64_cvtss2sd_xx(as, dst, a) : x64_cvtsd2ss_xx(as, dst, a);
+  canonical(l, dst, to_double);
   define_xmm(l, ref, dst);
 }
 
@@ -111,7 +230,7 @@ static void emit_unbox(Lower *l, Ref ref)
 
 Emit *const emit_float[IR_OPS] = {
   [IR_FADD] = emit_arithmetic, [IR_FSUB] = emit_arithmetic, [IR_FMUL] = emit_arithmetic, [IR_FDIV] = emit_arithmetic, [IR_FSQRT] = emit_arithmetic,
-  [IR_FMA] = emit_by_call, [IR_FMIN] = emit_by_call, [IR_FMAX] = emit_by_call, [IR_FEQ] = emit_compare, [IR_FLT] = emit_compare, [IR_FLE] = emit_compare,
-  [IR_FTOI] = emit_by_call, [IR_FTOU] = emit_by_call, [IR_ITOF] = emit_by_call, [IR_UTOF] = emit_by_call, [IR_FTOF] = emit_by_call,
+  [IR_FMA] = emit_fma, [IR_FMIN] = emit_pick, [IR_FMAX] = emit_pick, [IR_FEQ] = emit_compare, [IR_FLT] = emit_compare, [IR_FLE] = emit_compare,
+  [IR_FTOI] = emit_to_integer, [IR_FTOU] = emit_by_call, [IR_ITOF] = emit_from_integer, [IR_UTOF] = emit_from_integer, [IR_FTOF] = emit_other_float,
   [IR_BOX] = emit_box, [IR_UNBOX] = emit_unbox,
 };

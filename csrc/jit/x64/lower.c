@@ -291,12 +291,135 @@ static bool jit_access(JitRun *run, const IrValue *args, IrValue *results, uint3
   return ir_access(&run->host, ins, args[0].w[0], args[1], results);
 }
 
+static bool jit_compute(JitRun *run, const IrValue *args, IrValue *results, uint32_t what);
+
+static uint32_t in_use(const Ref *in)
+{
+  uint32_t set = 0;
+  for (unsigned i = 0; i < 16; i++) set |= (uint32_t)(in[i] != 0) << i;
+  return set;
+}
+
+void add_call_stub(Lower *l, Ref ref, Site from, const Value *operand, uint8_t reg, bool xmm)
+{
+  unsigned op = ins_at(l, ref)->op;
+  Stub stub = { .from = from, .back = l->as.at, .kind = STUB_CALL, .reg = reg, .xmm = xmm, .store = op == IR_STORE, .insns = l->insns, .pc = l->here,
+                .fallible = ir_info[op].effects & EFFECT_FAULT, .operands = ir_info[op].operands, .what = packed(l, ref),
+                .live_regs = in_use(l->in_reg), .live_xmms = in_use(l->in_xmm) };
+  memcpy(stub.operand, operand, stub.operands * sizeof *operand);
+  add_stub(l, stub);
+}
+
+static void keep(Lower *l, const Stub *stub, bool back)
+{
+  Asm *as = &l->as;
+  for (unsigned i = 0; i < 16; i++) {
+    Mem reg = x64_mem(RSP, FRAME_SAVED + 8 * (int32_t)i), xmm = x64_mem(RSP, FRAME_SAVED + 128 + 8 * (int32_t)i);
+    if (stub->live_regs >> i & 1) back ? x64_mov_rm(as, W8, (Reg)i, reg) : x64_mov_mr(as, W8, reg, (Reg)i);
+    if (stub->live_xmms >> i & 1) back ? x64_movsd_xm(as, (Xmm)i, xmm) : x64_movsd_mx(as, xmm, (Xmm)i);
+  }
+}
+
+static void emit_call_stub(Lower *l, const Stub *stub)
+{
+  Asm *as = &l->as;
+  keep(l, stub, false);
+  for (unsigned i = 0; i < stub->operands; i++) {
+    Mem place = x64_mem(RSP, FRAME_ARGS + 32 * (int32_t)i);
+    const Value *value = &stub->operand[i];
+    if (value->where == IN_XMM) x64_movsd_mx(as, place, value->reg);
+    else if (value->where == IN_REG) x64_mov_mr(as, W8, place, (Reg)value->reg);
+    else x64_mov_mi(as, W8, place, (int32_t)value->k);
+  }
+  call_c(l, stub->fallible ? jit_access : jit_compute, stub->what);
+  if (stub->fallible) {
+    x64_test_rr(as, W1, RAX, RAX);
+    add_stub(l, (Stub){ .from = x64_jcc(as, CC_E), .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = stub->insns, .pc = stub->pc });
+  }
+  keep(l, stub, true);
+  Mem result = x64_mem(RSP, FRAME_RESULTS);
+  if (stub->xmm) x64_movsd_xm(as, stub->reg, result);
+  else if (!stub->store) x64_mov_rm(as, W8, (Reg)stub->reg, result);
+  Site back = x64_jmp(as);
+  if (!as->full) x64_patch(back, stub->back);
+}
+
+static void emit_load(Lower *l, const IrIns *ins, Reg dst, Mem m)
+{
+  Asm *as = &l->as;
+  Width w = width_of(ins->type);
+  bool is_signed = ins->aux & MEM_SIGNED;
+  switch (ins->aux & MEM_SIZE) {
+  case 0: is_signed ? x64_movsx8_rm(as, w, dst, m) : x64_movzx8_rm(as, W4, dst, m); break;
+  case 1: is_signed ? x64_movsx16_rm(as, w, dst, m) : x64_movzx16_rm(as, W4, dst, m); break;
+  case 2: is_signed && w == W8 ? x64_movsx32_rm(as, W8, dst, m) : x64_mov_rm(as, W4, dst, m); break;
+  default: x64_mov_rm(as, W8, dst, m);
+  }
+}
+
+static void emit_store(Lower *l, const IrIns *ins, const Value *value, Mem m)
+{
+  Asm *as = &l->as;
+  Width w = (Width)(1u << (ins->aux & MEM_SIZE));
+  if (value->where == IN_CONST) x64_mov_mi(as, w, m, (int32_t)value->k);
+  else if (value->where == IN_XMM) w == W8 ? x64_movsd_mx(as, m, value->reg) : x64_movss_mx(as, m, value->reg);
+  else x64_mov_mr(as, w, m, (Reg)value->reg);
+}
+
+// What is stored, where an instruction can take it from.
+static Value stored(Lower *l, const IrIns *ins)
+{
+  Value *value = &l->values[ins->b];
+  if (value->where == IN_CONST && (int32_t)value->k == value->k && ins_at(l, ins->b)->type != IR_I1) return *value;
+  if (value->where == IN_XMM && (ins->aux & MEM_SIZE) >= 2) return (Value){ .where = IN_XMM, .reg = use_xmm(l, ins->b) };
+  return (Value){ .where = IN_REG, .reg = (uint8_t)use_reg(l, ins->b) };
+}
+
+// A load or store of one page by the TLB: tag and alignment in one compare; what misses is C's.
+static void emit_by_tlb(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  const JitTlb *tlb = &l->jit->tlb;
+  bool store = ins->op == IR_STORE;
+  int32_t size = 1 << (ins->aux & MEM_SIZE);
+  Value operand[2] = { { .where = IN_REG, .reg = (uint8_t)use_reg(l, ins->a) }, { 0 } };
+  if (store) operand[1] = stored(l, ins);
+  Reg address = (Reg)operand[0].reg, tag = new_reg(l), entry = new_reg(l);
+  x64_mov_rm(as, W8, tag, x64_mem(RBP, (int32_t)tlb->pointer - (int32_t)l->jit->bias));
+  x64_mov_rr(as, W8, entry, address);
+  x64_shr_ri(as, W8, entry, 8);
+  x64_and_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->mask));
+  x64_add_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->entries[store]));
+  x64_mov_rm(as, W8, tag, x64_mem(entry, 0));
+  x64_xor_rr(as, W8, tag, address);
+  x64_test_ri(as, W8, tag, -4096 | (size - 1));
+  Site miss = x64_jcc(as, CC_NE);
+  x64_mov_rm(as, W8, entry, x64_mem(entry, 8));
+  Mem m = x64_index(entry, address, 0, 0);
+  used(l, ins->a);
+  if (store) {
+    emit_store(l, ins, &operand[1], m);
+    used(l, ins->b);
+    add_call_stub(l, ref, miss, operand, 0, false);
+    return;
+  }
+  Reg dst = result_reg(l, ref, tag);
+  emit_load(l, ins, dst, m);
+  add_call_stub(l, ref, miss, operand, (uint8_t)dst, false);
+  define_reg(l, ref, dst);
+}
+
 static void emit_access(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref);
   bool writes = ins->op == IR_STORE || ins->op == IR_AMO || ins->op == IR_SC;
   if (1u << (ins->aux & MEM_SIZE) > 8) {
     refuse(l, "more than 64 bits", ref);
+    return;
+  }
+  if (l->jit->tlb.there && (ins->op == IR_LOAD || ins->op == IR_STORE) && !(ins->aux & MEM_BIG)) {
+    emit_by_tlb(l, ref);
     return;
   }
   spill_all(l, false);
@@ -399,10 +522,11 @@ static void walk(Lower *l)
 
 static void emit_stubs(Lower *l)
 {
-  for (unsigned i = 0; i < l->stub_count && !l->as.full; i++) {
+  for (unsigned i = 0; i < l->stub_count && !l->as.full; i++) {          // a call adds another
     const Stub *stub = &l->stubs[i];
     x64_bind(&l->as, stub->from);
     if (stub->kind == STUB_LEAVE) emit_leave(l, stub->reason, stub->insns, stub->pc);
+    else if (stub->kind == STUB_CALL) emit_call_stub(l, stub);
     else emit_nan(l, stub);
   }
 }

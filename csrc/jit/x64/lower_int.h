@@ -9,7 +9,7 @@
 #include "jit/x64/asm.h"
 
 enum { FRAME_ARGS = 0, FRAME_RESULTS = 32 * HELPER_ARGS, FRAME_VALUE = FRAME_RESULTS + 32 * HELPER_RESULTS, FRAME_RUN = FRAME_VALUE + 8,
-       FRAME_HOMES = FRAME_RUN + 8, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
+       FRAME_SAVED = FRAME_RUN + 8, FRAME_HOMES = FRAME_SAVED + 8 * 32, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
 
 typedef enum Where { NOWHERE, IN_CONST, IN_SLOT, IN_REG, IN_XMM, IN_HOME } Where;
 
@@ -22,14 +22,21 @@ typedef struct Value {
 
 // Code that is wanted once in a while: emitted behind the block.
 typedef struct Stub {
-  Site     from, back;                   // back: where it jumps to afterwards, NULL: it leaves
-  uint8_t  kind, reg;
+  Site     from, back;                   // back: where it jumps to afterwards
+  uint8_t  kind;
+  // STUB_LEAVE
   uint32_t reason, insns;
   uint64_t pc;
+  // The others: what gets the result. STUB_CALL: the op done by C with its operands where they were, registers kept.
+  uint8_t  reg;
+  bool     xmm, store, fallible;         // reg is an XMM register; there is no result; C may raise an exception
+  uint8_t  operands;
+  uint32_t what, live_regs, live_xmms;
+  Value    operand[3];
 } Stub;
-enum { STUB_LEAVE, STUB_NAN_S, STUB_NAN_D };
+enum { STUB_LEAVE, STUB_NAN_S, STUB_NAN_D, STUB_CALL };
 
-enum { STUBS_MOST = 512, ALIASES_MOST = 64 };
+enum { STUBS_MOST = 384, ALIASES_MOST = 64 };
 
 typedef struct Lower {
   Asm       as;
@@ -88,6 +95,8 @@ void store_argument(Lower *l, Ref ref, unsigned index);
 void call_c(Lower *l, JitFn *function, uint32_t what); // values and pins are in memory while it runs
 void take_result(Lower *l, Ref ref, unsigned index);
 void emit_by_call(Lower *l, Ref ref);
+// The op at `ref` done by C behind the block when `from` is taken: operands are where `operand` says, `reg` gets the result.
+void add_call_stub(Lower *l, Ref ref, Site from, const Value *operand, uint8_t reg, bool xmm);
 void emit_nan(Lower *l, const Stub *stub);             // floats.c
 void leave_by(Lower *l, uint32_t reason, uint64_t pc);
 

@@ -115,3 +115,15 @@ int      um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir
 // Names that the log gives addresses; NULL: none. They must outlive the runs.
 void     um_hart_symbols(um_hart *first, const um_symbols *symbols);
 const char *um_riscv_trap_name(uint32_t code, bool interrupt);     // "load page fault", or NULL
+// What a hart ran last. An instruction, with its word as memory holds it now; or a trap that was taken at `pc`.
+enum { UM_LAST_INSN, UM_LAST_EXCEPTION, UM_LAST_INTERRUPT };
+struct um_last {
+  uint64_t pc, count;        // count: instructions retired before it
+  uint64_t value;            // tval
+  uint32_t kind, length;     // UM_LAST_*; bytes of the instruction
+  uint32_t word;             // the instruction, or the trap's cause
+  uint32_t times;            // how often a trap was taken in a row
+};
+int      um_hart_ring(um_hart *first, uint32_t instructions, struct um_fault *why);   // its harts remember so many each from now on; 0: none
+uint32_t um_hart_last(um_hart *hart, struct um_last *rows, uint32_t most);           // the newest first; how many there are
+bool     um_hart_stuck(const um_hart *first);            // a hart's last trap came without an instruction since the one before it

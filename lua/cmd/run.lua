@@ -20,6 +20,8 @@ Runs a machine file (or one that comes along, by name; without any, riscv-virt).
 Its serial console is this terminal: Ctrl-A x ends the run, Ctrl-A h lists the keys.
 
   --log WHAT    log=WHAT: exec,int:FILE;mmio:FILE of exec, int, mmu, mmio, dev; a FILE - is standard error
+  --map         print the memory map and end
+  --dtb=FILE    write the device tree to a file and end
   --timeout S   give up after S seconds (exit code 124)
   --stats       print what was counted to standard error at the end
   --json        with --stats: as JSON
@@ -75,8 +77,10 @@ local WITH_VALUE = {
   ["+signature-granularity"] = function(v) return { signature_granularity = v } end,
 }
 -- -nographic asks for what is the case: there are no graphics.
-local FLAGS = { ["-S"] = "wait", ["--stats"] = "stats", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic" }
-local OPTIONS = { "--timeout", "--stats", "--json", "--help", "-h", "-nographic", "-s", "-S", "-gdb" }
+local FLAGS = {
+  ["-S"] = "wait", ["--stats"] = "stats", ["--map"] = "map", ["--json"] = "json", ["--help"] = "help", ["-h"] = "help", ["-nographic"] = "nographic",
+}
+local OPTIONS = { "--timeout", "--stats", "--json", "--map", "--dtb", "--help", "-h", "-nographic", "-s", "-S", "-gdb" }
 for name in pairs(WITH_VALUE) do OPTIONS[#OPTIONS + 1] = name end
 table.sort(OPTIONS)
 
@@ -109,6 +113,8 @@ local function parse(args)
       if not options.timeout or not (options.timeout > 0 and options.timeout < math.huge) then
         misuse("--timeout %s: must be a number of seconds above 0", value)
       end
+    elseif name == "--dtb" then
+      options.dtb = value or next_word(word)
     elseif WITH_VALUE[name] then
       set(WITH_VALUE[name](value or next_word(word)))
     elseif name == "-gdb" then
@@ -217,6 +223,7 @@ local function loop(m, input, state)
     if signal then return 128 + signal end
     if serve_input(m, input, state) then return 0 end
     local left = state.deadline and state.deadline - host.seconds() or SLICE
+    if left <= 0 then m:grieve "timeout" end
     if left <= 0 then return TIMEOUT, ("timeout: the guest still ran after %g seconds"):format(state.timeout) end
     m:slice(nil, math.min(left, SLICE))
     if state.trouble == "gone" then return GONE end
@@ -264,6 +271,21 @@ local function start_gdb(m, options)
   io.stderr:write("umbra: gdb: target remote ", server.place, "\n")
 end
 
+local function write_tree(m, options)
+  local file, why = io.open(options.dtb, "wb")
+  if not file then misuse("--dtb: cannot open %s", why) end
+  local ok, failure = file:write(m:dtb())
+  if ok then ok, failure = file:flush() end
+  file:close()
+  if not ok then error({ text = ("--dtb: cannot write %s: %s"):format(options.dtb, failure), code = FAILED }, 0) end
+  return 0
+end
+
+local function show_map(m, options)
+  io.write(tostring(m:map()), "\n")
+  return options.dtb and write_tree(m, options) or 0
+end
+
 local function run(args)
   local options, given = parse(args)
   if options.help and not options.file then
@@ -280,6 +302,8 @@ local function run(args)
   if problem then error(problem, 0) end
   local m = machine.build(description)
   local ok, code = pcall(function()
+    if options.map then return show_map(m, options) end
+    if options.dtb then return write_tree(m, options) end
     if options.gdb then start_gdb(m, options) end
     return run_machine(m, options)
   end)

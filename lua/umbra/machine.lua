@@ -4,6 +4,7 @@
 -- with parameters, and returns a Machine that runs; what a Machine is made of it closes itself, in reverse order.
 -- SPDX-License-Identifier: MIT
 local ffi     = require "ffi"
+local address = require "umbra.address"
 local bits    = require "umbra.bits"
 local boot    = require "umbra.boot"
 local bus     = require "umbra.bus"
@@ -11,6 +12,7 @@ local clib    = require "umbra.clib"
 local clock   = require "umbra.clock"
 local console = require "umbra.console"
 local control = require "umbra.control"
+local counters = require "umbra.counters"
 local cpu     = require "umbra.cpu"
 local dev     = require "umbra.dev"
 local luadev  = require "umbra.device"
@@ -23,6 +25,7 @@ local image   = require "umbra.image"
 local log     = require "umbra.log"
 local mem     = require "umbra.mem"
 local param   = require "umbra.param"
+local ring    = require "umbra.ring"
 local sched   = require "umbra.sched"
 local schema  = require "umbra.schema"
 local symbols = require "umbra.symbols"
@@ -56,6 +59,7 @@ local TOP = {
   { "rate", type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart; 100000000" },
   { "log", type = "string", help = "what is logged: exec,int:FILE;mmio:FILE" },
   { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
+  { "ring", type = "integer", default = 0, min = 0, max = ring.MOST, help = "instructions a hart remembers" },
   { "seed", type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy; default 0, with a virtual clock 1" },
 }
 
@@ -195,14 +199,14 @@ local function describe(_, options)
   end
   raw.boot = raw.boot or {}
   if raw.boot.symbols == nil then raw.boot.symbols = param.declare "symbols" end       -- what every machine has
-  for _, name in ipairs { "log", "log_limit" } do
+  for _, name in ipairs { "log", "log_limit", "ring" } do
     if raw[name] == nil then raw[name] = param.declare(name) end
   end
   local checked = schema.check(raw, TOP)
   if options.log ~= nil then log.parse(checked.log) end                                -- a parameter is the fault of who gave it
   if checked.rate and checked.clock ~= "virtual" then fault.raise("rate = %d needs clock = \"virtual\": a wall clock counts no instructions", checked.rate) end
   local self = setmetatable({
-    raw = raw, name = checked.name, log = checked.log, log_limit = checked.log_limit,
+    raw = raw, name = checked.name, log = checked.log, log_limit = checked.log_limit, ring = checked.ring,
     timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
   }, Description)
   self.cpu, self.harts = check_cpu(checked.cpu)
@@ -448,6 +452,7 @@ local function build(self, description)
   choose_console(self, description)
   open_signature(self, description.boot)
   self:reset()
+  if description.ring > 0 then ring.set(self.hart, description.ring) end
   if description.log then self:log(description.log) end
 end
 
@@ -604,16 +609,49 @@ local function may_look(self)
   return not self.is_virtual or self.done % LOOK == 0 or self.ended ~= nil or self.hart:idle()
 end
 
+-- The last `count` instructions and traps (default: all that ring=N remembers) of hart number `hart` (default: who ran last), the
+-- oldest first (umbra.ring). tostring shows them.
+function Machine:last(count, hart)
+  local most = self.description.ring
+  if most == 0 then fault.raise "last: this machine remembers no instructions (ring = N has it remember N)" end
+  hart = hart or self.hart.exit.hart
+  if not self.cpu[hart] then fault.raise("last: hart must be 0 to %d, not %s", self.harts - 1, schema.show(hart)) end
+  return ring.last(self.cpu[hart], address.count(count or most, "count", 0, ring.MOST), self.symbols)
+end
+
+-- The guest came to grief: what it did last, if the machine remembers it.
+function Machine:grieve(why)
+  if self.description.ring == 0 or self.stuck and why == "timeout" then return end
+  for i = 0, self.harts - 1 do
+    local list = self:last(nil, i)
+    local text = #list > 0 and ":\n" .. tostring(list) or " nothing"
+    io.stderr:write(("umbra: %s; what hart %d did last%s\n"):format(why, i, text))
+  end
+end
+
+-- One run of the harts; an error raised by a device or hook passes on, after what the guest did last.
+local function run_harts(self, budget, seconds)
+  local runner = self.bus or self.hart
+  local ok, reason, executed = pcall(runner.run, runner, budget, seconds, self.started and self.runner)
+  if not ok then                                  -- what was executed before counts
+    self.done = self.done + (self.bus and self.bus.executed or 0)
+    self:grieve "an error ended the run"
+    error(reason, 0)
+  end
+  if sched.is_busy(self) then return reason, executed end
+  if executed > 0 then self.stuck = false end
+  if executed == 0 and reason ~= "stop" and not self.stuck and C.um_hart_stuck(self.hart.ptr) then
+    self.stuck = true
+    self:grieve "the guest's trap handler traps at once, for ever"
+  end
+  return reason, executed
+end
+
 local function slice(self, budget, seconds, hold)
   local debugger = self.debugger
   if debugger and debugger:serve(seconds) or self.ended then return "time", 0 end
   for _, text in ipairs(hold and {} or self.consoles) do text:feed() end
-  local runner = self.bus or self.hart
-  local ok, reason, executed = pcall(runner.run, runner, budget, seconds, self.started and self.runner)
-  if not ok then                                  -- a device or hook raised: what was executed before counts
-    self.done = self.done + self.bus.executed
-    error(reason, 0)
-  end
+  local reason, executed = run_harts(self, budget, seconds)
   self.done = self.done + executed
   for _, text in ipairs(self.consoles) do text:drain() end
   if sched.is_busy(self) then return reason, executed end        -- what it has come to is on its way
@@ -621,6 +659,7 @@ local function slice(self, budget, seconds, hold)
   local halt, code = self.control:halted()
   if halt then
     self.ended = { reason = halt, code = code }
+    if halt == "exit" and code ~= 0 then self:grieve(("the guest exited with code %d"):format(code)) end
     if halt ~= "reset" then write_signature(self) end
   end
   if self.hooked and may_look(self) then hook.look(self) end
@@ -709,6 +748,7 @@ function Machine:run(options)
   end)
   if options.until_pc then stop_at(self, options.until_pc, false) end
   if not ok then error(text, 0) end
+  if result.reason == "timeout" then self:grieve "timeout" end
   return complete(self, result, executed)
 end
 
@@ -729,9 +769,8 @@ sched.install {
 -- The state of the machine as 16 hexadecimal digits (umbra.hash): equal for equal memory, harts, devices and virtual time.
 function Machine:hash() return hash.of(self) end
 
--- Everything that was counted, as a tree of numbers: the harts' (umbra.cpu) added up, those of each where there are several, and
--- reads and writes by device.
-function Machine:counters()
+-- Everything that was counted since the machine was made.
+local function tally(self)
   local each = {}
   for i = 0, self.harts - 1 do each[i + 1] = self.cpu[i]:counters() end
   local counts = cpu.sum_counters(each)
@@ -741,20 +780,51 @@ function Machine:counters()
     counts.harts = {}
     for i, own in ipairs(each) do counts.harts["hart" .. i - 1] = own end
   end
-  local row, by_device = ffi.new "struct um_mem_row", {}
-  for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
-    fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
-    if row.kind == C.UM_MEM_MMIO then
-      local name = ffi.string(row.name)
-      local sum = by_device[name] or { reads = 0, writes = 0 }
-      by_device[name] = { reads = sum.reads + tonumber(row.reads), writes = sum.writes + tonumber(row.writes) }
-    end
+  local by_device = {}
+  for _, row in ipairs(self:map()) do
+    local sum = by_device[row.name] or { reads = 0, writes = 0 }
+    if row.kind == "mmio" then by_device[row.name] = { reads = sum.reads + row.reads, writes = sum.writes + row.writes } end
   end
   for _, mapped in ipairs(self.rows) do          -- what a device in Lua did not take as it came
     for name, count in pairs(mapped.port and mapped.port.counts or {}) do by_device[mapped.name][name] = count end
   end
   counts.mmio = { total = counts.mmio, devices = by_device }
-  return counts
+  return counters.new(counts)
+end
+
+-- Everything that was counted since reset_counters, or since the machine was made, as a tree of numbers: the harts' (umbra.cpu)
+-- added up, those of each where there are several, and reads and writes by device. m:counters():since(before) is the difference.
+function Machine:counters()
+  local now = tally(self)
+  return self.counted and now:since(self.counted) or now
+end
+
+-- Counting begins anew.
+function Machine:reset_counters() self.counted = tally(self) end
+
+local KINDS = { [C.UM_MEM_RAM] = "ram", [C.UM_MEM_ROM] = "rom", [C.UM_MEM_MMIO] = "mmio" }
+local Map = {}
+
+function Map:__tostring()
+  local lines = {}
+  for i, row in ipairs(self) do
+    lines[i] = ("0x%012x  0x%012x  %-4s  %-12s %s"):format(row.at, row.at + row.size - 1, row.kind, row.name,
+      row.kind == "mmio" and ("%.0f reads, %.0f writes"):format(row.reads, row.writes) or units.format(row.size))
+  end
+  return table.concat(lines, "\n")
+end
+
+-- The memory map by address: { at =, size =, name =, kind = "ram", "rom" or "mmio", reads =, writes = } a row, as harts see it now.
+function Machine:map()
+  local row, list = ffi.new "struct um_mem_row", setmetatable({}, Map)
+  for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
+    fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
+    list[i + 1] = {
+      at = bits.number(row.at), size = bits.number(row.size), name = ffi.string(row.name), kind = KINDS[row.kind],
+      reads = tonumber(row.reads), writes = tonumber(row.writes),
+    }
+  end
+  return list
 end
 
 -- Closes every part in the reverse order of its making. Harmless when called again.
@@ -785,13 +855,10 @@ end
 -- What it is and its memory map as text, one row a line; or, of a device by its name, window, options, state and accesses.
 function Machine:describe(name)
   if name ~= nil then return describe_row(self, row_of(self, name)) end
-  local row, lines = ffi.new "struct um_mem_row", {}
+  local lines = {}
   lines[1] = ("machine %s: %d hart%s (%s), %s of RAM; %s"):format(self.name, self.harts, self.harts > 1 and "s" or "", self.hart.isa,
     units.format(self.ram.size), self.clock:describe())
-  for i = 0, C.um_mem_rows(self.mem.ptr) - 1 do
-    fault.check(C.um_mem_row(self.mem.ptr, i, row), self.why)
-    lines[#lines + 1] = ("0x%012x  0x%012x  %s"):format(row.at, row.at + row.size - 1, ffi.string(row.name))
-  end
+  for _, row in ipairs(self:map()) do lines[#lines + 1] = ("0x%012x  0x%012x  %s"):format(row.at, row.at + row.size - 1, row.name) end
   return table.concat(lines, "\n")
 end
 

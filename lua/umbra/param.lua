@@ -25,6 +25,7 @@ local USUAL = {
   { "symbols",  type = "path", help = "file with more names of addresses: ELF, System.map or Linux Image" },
   { "log",      type = "string", help = "ITEMS:FILE[;ITEMS:FILE]: what to log, of exec,int,mmu,mmio,dev; - is standard error" },
   { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
+  { "ring",     type = "integer", default = 0, min = 0, max = 2^20, help = "instructions a hart remembers, to print when the guest comes to grief" },
   { "guest",    type = "string", help = "fetched guest that gives what is not named, or none (umbra fetch lists them)" },
   { "ram",      type = "size", default = 512 * 2^20, min = 2^20, max = 2^40, multiple_of = 4096, help = "guest memory" },
   { "harts",    type = "integer", default = 1, min = 1, max = 8, help = "harts" },

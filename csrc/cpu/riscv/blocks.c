@@ -8,7 +8,7 @@
 
 enum {
   ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
-  BLOCK_SLOTS = 3 * BLOCK_MOST + 2,         // at most: each instruction with a hook and a link, and the way on
+  BLOCK_SLOTS = 3 * BLOCK_MOST + 3,         // at most: the ring, each instruction with a hook and a link, and the way on
   COLD_SLOTS = (BLOCK_SLOTS * sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn),
   SCRATCH_SLOTS = 2 + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
   PAGE_BUCKETS = 1 << 12,
@@ -345,6 +345,7 @@ static bool decode_run(Builder *b, const CodePage *page, const uint8_t *code, ui
 {
   bool shared = b->hart->mem && mem_page_flags(b->hart->mem, page->gpa) & PAGE_SLOW;
   unsigned start = (unsigned)(gva & (PAGE_BYTES - 1)), at = start;
+  if (b->hart->ring) put(b, OP_RING, 0);
   while (b->count < most) {
     if (at >= PAGE_BYTES) return put_next(b, true), true;
     unsigned size = code_bytes(b->hart, page, at, shared);
@@ -383,6 +384,7 @@ static bool decode_straddling(Builder *b, uint64_t gva)
   if (!hart_code_half(hart, gva, &first) || !hart_code_half(hart, gva + 2, &second)) return false;
   uint32_t word = first | (uint32_t)second << 16;
   Decoded d = { 0 };
+  if (hart->ring) put(b, OP_RING, 0);
   put_hook(b, PAGE_BYTES - 2);
   unsigned encoding = riscv_decode(word, hart->extensions, &d);
   if (!encoding) return put_bad(b, &d), true;

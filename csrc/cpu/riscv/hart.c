@@ -95,6 +95,7 @@ UM_EXPORT void um_hart_free(um_hart *hart)
     if (turns) hooks_free(turns->hooks);
     free(turns);
   }
+  free(hart->ring);
   tlb_fini(&hart->machine_tlb);
   for (int i = 0; i < ADDRESS_SPACES; i++)
     for (int c = CONTEXT_S; c < CONTEXTS; c++) tlb_fini(&hart->spaces[i].tlb[c]);
@@ -118,6 +119,7 @@ UM_EXPORT void um_hart_reset(um_hart *hart)
   hart->turns->owed = 0;
   hooks_forget_hits(hart->turns->hooks);
   hart->call_done = 0;
+  hart->ring_next = 0;
   csr_reset(hart);
 }
 

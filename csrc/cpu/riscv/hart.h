@@ -28,6 +28,7 @@ typedef struct Dinsn Dinsn;
 typedef struct Blocks Blocks;
 typedef struct Hooks Hooks;
 typedef struct Trace Trace;
+typedef struct RingRow RingRow;
 typedef struct Tier0 Tier0;
 
 enum { HARTS_MOST = 8 };
@@ -190,6 +191,9 @@ struct um_hart {
   Watched  watched;
   uint64_t forestalled, forestalled_at;    // pc of an access that a hook stopped before it was done, and what was retired then
   uint64_t exceptions[32], interrupts[32], device_accesses, idle_ns;
+
+  RingRow *ring;                   // what was run last, NULL: nobody wants to know
+  uint64_t ring_mask, ring_next;   // rows - 1; rows written so far
 
   // Where a handler of the trampoline build wants to go on; next_ip is NULL to leave.
   const Dinsn *next_ip;

@@ -15,6 +15,7 @@
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/helpers.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/trace.h"
 #ifdef TIER0_WINDOW
 #include "mem/window.h"
 #endif
@@ -144,6 +145,18 @@ static void op_DEAD(ARGS)
 static void op_BAD(ARGS)
 {
   leave_illegal(PASS(ip));
+}
+
+// At the head of a block, if somebody may ask what was run.
+static void op_RING(ARGS)
+{
+  const BlockHead *head = block_head(ip);
+  if (unlikely(!h->ring)) { NEXT(1) }              // a hart that was added later
+  RingRow *row = &h->ring[h->ring_next++ & h->ring_mask];
+  row->pc = pc;
+  row->gpa = head->gpa;
+  row->retired = h->retired + h->slice - (uint64_t)(int64_t)(int32_t)budget - head->count;
+  NEXT(1)
 }
 
 // Before an instruction that somebody may wait for.

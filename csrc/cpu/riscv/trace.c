@@ -256,8 +256,7 @@ void trace_trap(Hart *hart, uint64_t cause, uint64_t value, uint64_t pc, int pri
   unsigned code = cause & 31;
   char from[NAME_MOST], to[NAME_MOST];
   const char *what = um_riscv_trap_name(code, interrupt);
-  uint64_t count = hart->retired + hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
-  trace_note(hart, UM_LOG_INT, "@%" PRIu64 " %s %u %s: %c 0x%" PRIx64 "%s tval 0x%" PRIx64 " to %c 0x%" PRIx64 "%s", count,
+  trace_note(hart, UM_LOG_INT, "@%" PRIu64 " %s %u %s: %c 0x%" PRIx64 "%s tval 0x%" PRIx64 " to %c 0x%" PRIx64 "%s", trace_count(hart),
              interrupt ? "interrupt" : "exception", code, what ? what : "reserved", privileges[priv], pc, name_of(hart, pc, from), value,
              privileges[hart->priv], hart->pc, name_of(hart, hart->pc, to));
 }

@@ -17,6 +17,14 @@ struct RingRow {
 };
 #define RING_TRAP      (1ull << 63)
 #define RING_INTERRUPT (1ull << 62)
+#define RING_TIME      (1ull << 8)         // one repetition
+#define RING_TIMES     (0xffffffull << 8)
+
+// Instructions retired, where hart->budget has been given back what was not run.
+static inline uint64_t trace_count(const Hart *hart)
+{
+  return hart->retired + hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
+}
 
 static inline bool trace_wants(const Hart *hart, unsigned item) { return hart->mem && log_wants(hart->mem->log, item); }   // a process has no log
 
@@ -29,3 +37,6 @@ void trace_trap(Hart *hart, uint64_t cause, uint64_t value, uint64_t pc, int pri
 void trace_walk(Hart *hart, uint64_t gva, int access, bool ok, const MmuResult *result);
 void trace_mmio(Hart *hart, const Region *region, uint64_t gpa, unsigned size, bool write, uint64_t value);
 void trace_note(Hart *hart, unsigned item, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+// ring.c
+void ring_trap(Hart *hart, uint64_t cause, uint64_t value, uint64_t pc);

@@ -66,6 +66,7 @@ void hart_take_trap(Hart *hart, uint64_t cause, uint64_t value)
   hart->mstatus = status;
   hart->pc = (vector & ~3ull) + (interrupt && vector & 1 ? 4 * code : 0);
   if (trace_wants(hart, UM_LOG_INT)) trace_trap(hart, cause, value, from, priv);
+  if (unlikely(hart->ring)) ring_trap(hart, cause, value, from);
   hart_update_context(hart);
 }
 

@@ -426,7 +426,7 @@ describe("a log", function()
     refuses(function() m:log { exec = 5 } end, "log.exec must be a file or false, not 5")
     refuses(function() m:log { limit = "x" } end, "log.limit must be .*, not \"x\"")
     refuses(function() m:log(5) end, 'log takes text like "int:FILE" or a table like { int = "FILE" }, not 5')
-    refuses(function() m.symbols:close() end, "symbols: a machine's are closed with it")
+    refuses(function() m.symbols:close() end, "this symbols belongs to a machine, which closes it")
     for _, row in ipairs { { "%-D goes with %-d ITEMS", "-D", "x" }, { "log: unknown item `foo`; .*", "-d", "foo" }, { "%-d: a value must follow", "-d" } } do
       local result = umbra.run { "run", "bare", "kernel=README.md", unpack(row, 2) }
       assert.equal(126, result.code)

@@ -24,8 +24,8 @@ end
 
 local function json_of(name, guest)
   local pairs_of = { { "name", name }, { "fetched", guest ~= nil } }
-  for _, key in ipairs { "version", "dir", "kernel", "initrd", "firmware", "fw_jump" } do
-    if guest then pairs_of[#pairs_of + 1] = { key, guest[key] } end
+  for _, key in ipairs { "version", "dir", "kernel", "initrd", "firmware", "fw_jump", "sysroot" } do
+    if guest and guest[key] then pairs_of[#pairs_of + 1] = { key, guest[key] } end
   end
   for i, pair in ipairs(pairs_of) do
     pairs_of[i] = ("%s: %s"):format(cjson.encode(pair[1]), (cjson.encode(pair[2]):gsub("\\/", "/")))
@@ -40,7 +40,7 @@ local function show(names, as_json)
     if as_json then
       rows[i] = "  " .. json_of(name, guest)
     else
-      rows[i] = ("%-16s %s\n%-16s %s"):format(name, fetch.summary(name), "",
+      rows[i] = ("%-24s %s\n%-24s %s"):format(name, fetch.summary(name), "",
         guest and ("fetched: %s in %s"):format(guest.version, guest.dir) or "not fetched yet")
     end
   end

@@ -43,8 +43,15 @@ local GUESTS = {
     folders = { "drivers/virtio", "drivers/block", "drivers/char/hw_random", "drivers/net/virtio_net*", "drivers/net/net_failover*",
                 "net/core", "fs/ext4", "fs/jbd2", "fs/mbcache*", "lib", "crypto" },
   },
+  -- A user land whose programs run as processes (umbra exec --sysroot).
+  ["debian-riscv64-sysroot"] = {
+    summary = "Debian 13's programs and libraries for riscv64, to run with umbra exec",
+    suite = "trixie", architecture = "riscv64",
+    sysroot = { "libc6", "base-files", "coreutils", "bash", "dash", "grep", "sed", "findutils", "diffutils", "gzip", "python3", "python3-minimal",
+                "libpython3.13-testsuite", "lua5.4", "sqlite3", "zstd", "xz-utils", "openssl", "perl-base" },
+  },
 }
-local NAMES = { "debian-riscv64" }
+local NAMES = { "debian-riscv64", "debian-riscv64-sysroot" }
 
 local OPTIONS = {
   { "mirror",   type = "string",  help = "URL of a Debian mirror; the one apt is set up with when not given" },
@@ -83,6 +90,7 @@ local function load_manifest(dir)
 end
 
 local function describe(name, dir, manifest)
+  if GUESTS[name].sysroot then return { name = name, dir = dir, version = manifest.kernel, sysroot = dir .. "/root" } end
   return {
     name = name, dir = dir, version = manifest.kernel,
     kernel = dir .. "/Image", initrd = dir .. "/initramfs.cpio.gz",
@@ -90,7 +98,8 @@ local function describe(name, dir, manifest)
   }
 end
 
--- A guest that was fetched: { name, dir, version, kernel, initrd, firmware, fw_jump }, the last four paths of files; or nil.
+-- A guest that was fetched: { name, dir, version, kernel, initrd, firmware, fw_jump }, the last four paths of files, or for a user
+-- land { name, dir, version, sysroot }; or nil.
 function fetch.find(name)
   if not GUESTS[name] then return nil end
   local dir = cache.path(name)
@@ -153,12 +162,13 @@ local function build_initramfs(name, dir, version)
   need(cache.write(dir .. "/initramfs.cpio.gz", packed .. ("\0"):rep(-#packed % ALIGN)))
 end
 
--- Files below `dir`, relative and sorted.
+-- Files below `dir`, relative and sorted. What a symbolic link names is found in its own place.
 local function files_of(dir, prefix, found)
   for _, name in ipairs(cache.list(dir)) do
-    if cache.size(dir .. "/" .. name) then
+    local kind = (uv.fs_lstat(dir .. "/" .. name) or {}).type
+    if kind == "file" then
       found[#found + 1] = prefix .. name
-    else
+    elseif kind == "directory" then
       files_of(dir .. "/" .. name, prefix .. name .. "/", found)
     end
   end
@@ -266,13 +276,19 @@ local function kernel_package(guest, meta)
   refuse("%s depends on no kernel package", guest.meta)
 end
 
-local function fetch_packages(guest, work, options, report)
+-- A private apt root with the lists of the guest's suite.
+local function open_apt(guest, work, options, report)
   report:step "asking apt for its mirror and settings"
   local mirror = options.mirror or apt.host_mirror()
   local root = apt.root(work .. "/apt", {
     mirror = mirror, keyring = options.keyring, suite = guest.suite, architecture = guest.architecture })
   report:step(("fetching the package lists of %s"):format(guest.suite))
   root:update(function(percent) report:percent(percent) end)
+  return root
+end
+
+local function fetch_packages(guest, work, options, report)
+  local root = open_apt(guest, work, options, report)
   local kernel = kernel_package(guest, root:show({ guest.meta })[1])
   local names = { kernel }
   for _, name in ipairs(guest.packages) do names[#names + 1] = name end
@@ -288,9 +304,36 @@ local function fetch_packages(guest, work, options, report)
   return root, debs, packages
 end
 
+-- A user land: the packages and what they depend on, unpacked beside one another. Nothing is configured, as that takes running them.
+local function make_sysroot(name, work, options, report)
+  local guest = GUESTS[name]
+  local root = open_apt(guest, work, options, report)
+  local places = root:locate(root:closure(guest.sysroot))
+  check_room(root, work, places)
+  local stage = new_stage(work)
+  local tree = stage .. "/root"
+  need(cache.make_dir(tree .. "/usr"))
+  -- Debian's merged /usr, whichever package comes first.
+  for _, folder in ipairs { "bin", "lib", "sbin" } do
+    need(cache.make_dir(tree .. "/usr/" .. folder))
+    need(uv.fs_symlink("usr/" .. folder, tree .. "/" .. folder))
+  end
+  for i, place in ipairs(places) do
+    report:step(("fetching %d of %d: %s %s (%.1f MB)"):format(i, #places, place.name, place.version, place.size / 1e6))
+    root:unpack(root:download(place, function(percent) report:percent(percent) end), { "./*" }, tree)
+  end
+  report:step "hashing the files"
+  need(cache.remove(stage .. "/parts"))
+  write_manifest(name, stage, "Debian " .. guest.suite, places)
+  process.checkpoint()
+  need(cache.publish(name, stage))
+  need(cache.remove(work))
+end
+
 -- Fetches everything anew and publishes it.
 local function make(name, work, options, report)
   local guest = GUESTS[name]
+  if guest.sysroot then return make_sysroot(name, work, options, report) end
   local root, debs, packages = fetch_packages(guest, work, options, report)
   report:step "unpacking the kernel"
   local stage = new_stage(work)
@@ -329,11 +372,12 @@ end
 local function is_current(name)
   local dir = cache.path(name)
   local manifest = load_manifest(dir)
-  return manifest and manifest.recipe == RECIPE and cache.read(dir .. "/parts/init") == read_init(name)
+  return manifest and manifest.recipe == RECIPE and (GUESTS[name].sysroot or cache.read(dir .. "/parts/init") == read_init(name))
 end
 
 -- Whether what was fetched is enough to build the initramfs from.
 local function has_parts(name)
+  if GUESTS[name].sysroot then return false end
   local dir = cache.path(name) .. "/parts"
   return fetch.find(name) and cache.size(dir .. "/busybox") and (pcall(modules.closure, dir .. "/modules", GUESTS[name].modules))
 end
@@ -358,7 +402,7 @@ local function run(name, options, report)
     if not options.force and is_current(name) then return end       -- made by another meanwhile
     need(cache.make_dir(work))
     if not options.force and has_parts(name) then refresh(name, work, report) else make(name, work, options, report) end
-    report:done(("%s is ready: Linux %s in %s"):format(name, fetch.find(name).version, cache.path(name)))
+    report:done(("%s is ready: %s in %s"):format(name, (GUESTS[name].sysroot and "" or "Linux ") .. fetch.find(name).version, cache.path(name)))
   end)
   if not ok then
     -- Downloads stay for the next time; what was being put together from them does not.

@@ -175,14 +175,28 @@ function Root:show(names)
   return found
 end
 
--- Where the packages lie: { uri, file, size, hash } each, in the order asked.
+-- The names of the packages and of all they depend on, sorted.
+function Root:closure(names)
+  local argv, all = { "apt-get", "-q", "-y", "--print-uris", "install" }, {}
+  for _, name in ipairs(names) do argv[#argv + 1] = name end
+  for line in must("cannot look up packages", argv, self:options()):gmatch "[^\n]+" do
+    all[#all + 1] = line:match "^'[^']+' ([^_%s]+)_"
+  end
+  table.sort(all)
+  return all
+end
+
+-- Where the packages lie: { name, version, uri, file, size, hash } each, in the order asked.
 function Root:locate(names)
   local argv = { "apt-get", "download", "--print-uris" }
   for _, name in ipairs(names) do argv[#argv + 1] = name end
   local by_name, places = {}, {}
   for line in must("cannot look up packages", argv, self:options()):gmatch "[^\n]+" do
     local uri, file, size, hash = line:match "^'([^']+)' (%S+) (%d+) (SHA%d+:%x+)"
-    if uri then by_name[file:match "^([^_]+)_"] = { uri = uri, file = file, size = tonumber(size), hash = hash } end
+    if uri then
+      local name, version = file:match "^([^_]+)_([^_]+)"
+      by_name[name] = { name = name, version = (version:gsub("%%3a", ":")), uri = uri, file = file, size = tonumber(size), hash = hash }
+    end
   end
   for i, name in ipairs(names) do
     places[i] = by_name[name] or refuse("the package lists give no place and no strong hash for %s", name)

@@ -78,9 +78,7 @@ static void host_handler(int signal, siginfo_t *info, void *context)
   int saved = errno;
   if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code > 0) {
     if (window_recover(signal, info, context)) return;
-    HostAction none = { .handler = (void *)SIG_DFL };
-    host_action(signal, &none, NULL);        // a bug of ours: done again, it ends the process as it should
-    return;
+    check_values(!"a fault outside of guest memory", (uintptr_t)info->si_addr, (uintptr_t)at->uc_mcontext.gregs[REG_RIP]);
   }
   Thread *thread = linux_thread;
   if (!thread) return;

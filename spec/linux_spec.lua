@@ -224,6 +224,40 @@ describe("umbra exec", function()
   end)
 end)
 
+describe("a hostile program", function()
+  it("cannot harm the host's process by any call", function()
+    local result = exec({ program "fuzz", tostring(SOAK and os.time() or 1), SOAK and "20000" or "100" }, { seconds = SOAK and 900 or 100 })
+    assert.matches("^%d+ children, 0 aborted\n$", result.out)
+    assert.equal(0, result.code)
+  end)
+
+  it("cannot reach memory that is not its own", function()
+    local result = exec { compiled("escape", [[
+      #include <errno.h>
+      #include <fcntl.h>
+      #include <stdio.h>
+      #include <sys/uio.h>
+      #include <unistd.h>
+      int main(void)
+      {
+        char link[] = "/tmp/umbra-escape-XXXXXX";
+        struct iovec out = { (void *)0x7f0000000000, 8 };
+        close(mkstemp(link)), unlink(link), symlink("/proc/self/mem", link);
+        int direct = open("/proc/self/mem", O_RDWR), e1 = errno, linked = open(link, O_RDWR), e2 = errno;
+        int folder = open("/proc/self", O_RDONLY), below = openat(folder, "mem", O_RDWR), e3 = errno;
+        unlink(link);
+        printf("%d %d %d %d %d %d
+", direct, e1 == EACCES, linked, e2 == EACCES, below, e3 == EACCES);
+        int w = writev(1, &out, 1), e4 = errno;
+        printf("%d %d
+", w, e4 == EFAULT);
+        return 0;
+      }
+    ]]) }
+    assert.equal("-1 1 -1 1 -1 1\n-1 1\n", result.out)
+  end)
+end)
+
 describe("umbra.linux", function()
   it("captures what a program prints", function()
     local result = linux.run { elf = program "hello", args = { "a" }, env = { GREETING = "hey" }, capture = true }
@@ -264,6 +298,12 @@ describe("umbra.linux", function()
     assert.is_nil(counts.calls_by_name.getrandom)
     assert.is_true(counts.instructions > 10000)
     p:close()
+  end)
+
+  it("has an example that works", function()
+    local result = exec { "examples/07-system-calls.lua", program "hello", "world" }
+    assert.matches("^HELLO WORLD\nexit\t2\t%d+ system calls\n$", result.out)
+    assert.equal("", result.err)
   end)
 
   it("refuses at the user's line", function()

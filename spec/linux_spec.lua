@@ -246,11 +246,9 @@ describe("a hostile program", function()
         int direct = open("/proc/self/mem", O_RDWR), e1 = errno, linked = open(link, O_RDWR), e2 = errno;
         int folder = open("/proc/self", O_RDONLY), below = openat(folder, "mem", O_RDWR), e3 = errno;
         unlink(link);
-        printf("%d %d %d %d %d %d
-", direct, e1 == EACCES, linked, e2 == EACCES, below, e3 == EACCES);
+        printf("%d %d %d %d %d %d\n", direct, e1 == EACCES, linked, e2 == EACCES, below, e3 == EACCES);
         int w = writev(1, &out, 1), e4 = errno;
-        printf("%d %d
-", w, e4 == EFAULT);
+        printf("%d %d\n", w, e4 == EFAULT);
         return 0;
       }
     ]]) }

@@ -299,7 +299,7 @@ describe("umbra.linux", function()
   end)
 
   it("has an example that works", function()
-    local result = exec { "examples/07-system-calls.lua", program "hello", "world" }
+    local result = exec { "examples/08-system-calls.lua", program "hello", "world" }
     assert.matches("^HELLO WORLD\nexit\t2\t%d+ system calls\n$", result.out)
     assert.equal("", result.err)
   end)

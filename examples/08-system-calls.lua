@@ -1,4 +1,4 @@
--- Traces the files that a RISC-V Linux program opens and what it prints: umbra exec examples/07-system-calls.lua PROGRAM [arguments]
+-- Traces the files that a RISC-V Linux program opens and what it prints: umbra exec examples/08-system-calls.lua PROGRAM [arguments]
 local linux = require "umbra.linux"
 
 local process = linux.new { elf = arg[1], args = { unpack(arg, 2) }, sysroot = os.getenv "SYSROOT" }

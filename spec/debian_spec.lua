@@ -51,7 +51,7 @@ describe("coreutils", function()
     as_under_qemu { "sha256sum", folder.path .. "/data" }
     as_under_qemu { "wc", folder.path .. "/data", "/nonexistent" }
     as_under_qemu { "env", "-i", "X=1", "/usr/bin/printenv" }
-    as_under_qemu { "stat", "-c", "%F %s %a %h %b", folder.path .. "/data", "/" }
+    as_under_qemu { "stat", "-c", "%F %s %a %h %b", folder.path .. "/data", folder.path .. "/tree" }
     as_under_qemu { "dd", "if=" .. folder.path .. "/data", "of=/dev/null", "bs=1000", "status=none" }
     as_under_qemu { "realpath", "/etc/../usr/bin/env" }
     assert.matches("^Linux .* riscv64", exec({ "uname", "-a" }).out)
@@ -74,7 +74,8 @@ end)
 
 describe("interpreters", function()
   it("do what they do under qemu-riscv64", function()
-    as_under_qemu { "lua5.4", "-e", "local t = {} for i = 1, 1000 do t[i] = math.sqrt(i) end print(#t, t[999], 7 // 2, 1 << 40, ('x'):rep(5), os.getenv 'HOME')" }
+    as_under_qemu { "lua5.4", "-e", "local t = {} for i = 1, 1000 do t[i] = math.sqrt(i) end "
+      .. "print(#t, t[999], 7 // 2, 1 << 40, ('x'):rep(5), os.getenv 'HOME')" }
     as_under_qemu { "perl", "-e", 'my %h = map { $_ => $_ ** 2 } 1 .. 20; print join(",", map { "$_=$h{$_}" } sort { $a <=> $b } keys %h), "\n"; exit 3' }
     as_under_qemu { "python3", "-c", "import json, re, decimal, hashlib; print(json.dumps({'a': [1, 2.5, None]}), re.sub('a+', 'b', 'caat'), "
       .. "decimal.Decimal(1) / 7, hashlib.sha256(b'x').hexdigest()); raise SystemExit(5)" }
@@ -99,7 +100,8 @@ print(os.read(r, 9), os.waitstatus_to_exitcode(os.wait()[1]))
   end)
 
   it("pass Python's own tests", function()
-    local tests = SOAK and { "test_json", "test_re", "test_decimal", "test_hashlib", "test_threading", "test_subprocess" } or { "test.test_json.test_scanstring", "test.test_bisect" }
+    local tests = { "test.test_json.test_scanstring", "test.test_bisect" }
+    if SOAK then tests = { "test_json", "test_re", "test_decimal", "test_hashlib", "test_threading", "test_subprocess" } end
     local result = exec({ "python3", "-m", SOAK and "test" or "unittest", unpack(tests) }, { seconds = SOAK and 3000 or 120 })
     assert.equal(0, result.code, result.out .. result.err)
   end)
@@ -126,9 +128,10 @@ end)
 describe("compression", function()
   it("gives back what it was given", function()
     local data = folder.path .. "/data"
-    for _, words in ipairs { { "zstd", "-q", "-3" }, { "xz", "-0", "-T1" }, { "gzip", "-1" } } do
+    for _, words in ipairs { { "zstd", "-q", "-3" }, { "xz", "-0", "-T1" } } do
       local out = folder.path .. "/packed"
-      local result = exec({ "bash", "-c", ("%s -c < %s > %s && %s -dc < %s | cmp - %s"):format(table.concat(words, " "), data, out, words[1], out, data) })
+      local command = ("%s -c < %s > %s && %s -dc < %s | cmp - %s"):format(table.concat(words, " "), data, out, words[1], out, data)
+      local result = exec { "bash", "-c", command }
       assert.equal("", result.out .. result.err)
       assert.equal(0, result.code)
     end

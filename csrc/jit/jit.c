@@ -29,6 +29,7 @@ UM_EXPORT void um_jit_free(um_jit *jit)
 {
   if (!jit) return;
   code_fini(&jit->code);
+  jit_lower_free(jit);
   free(jit->codes);
   free(jit);
 }
@@ -65,6 +66,7 @@ UM_EXPORT int um_jit_pin(um_jit *jit, uint32_t row, uint32_t element, const char
   }
   if (pins == (xmm ? XMM_PINS_MOST : GENERAL_PINS_MOST)) return fault_set(why, UM_EINVAL, "at most %d pins of a kind", xmm ? XMM_PINS_MOST : GENERAL_PINS_MOST);
   jit->pins[jit->pin_count++] = (JitPin){ (uint16_t)(row << 8 | element), (uint8_t)number, xmm };
+  jit->pin_of[row << 6 | element] = (uint8_t)jit->pin_count;
   return UM_OK;
 }
 
@@ -111,7 +113,7 @@ UM_EXPORT int64_t um_jit_bytes(const um_jit *jit, int64_t number, uint8_t *to, u
 {
   const JitCode *code = code_by_number(jit, number, why);
   if (!code) return UM_EINVAL;
-  memcpy(to, code->at, size < code->size ? size : code->size);
+  if (size) memcpy(to, code->at, size < code->size ? size : code->size);
   return code->size;
 }
 

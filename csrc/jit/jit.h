@@ -46,8 +46,10 @@ struct um_jit {
   uint32_t bias;                         // rbp is the state plus this
   JitPin   pins[PINS_MOST];
   uint32_t pin_count;
+  uint8_t  pin_of[PIN_ROWS << 6];        // by slot row and element below 64: 1 + index of its pin
   JitTlb   tlb;
   uint8_t *enter, *leave, *call, *call_run;      // thunks (x64/enter.c), where they run
+  struct Lower *lower;                   // what a translation works with
   JitCode *codes;                        // by number
   uint32_t code_count, code_capacity;
   uint64_t bytes, instructions;          // translated so far
@@ -59,6 +61,7 @@ struct um_jit {
 int jit_make_thunks(Jit *jit, struct um_fault *why);
 // Translates a verified block that stands at `pc`; returns its bytes, or a refusal: what cannot be translated is named.
 int64_t jit_lower(Jit *jit, const Ir *ir, uint64_t pc, uint8_t *to, size_t room, bool *rounds, struct um_fault *why);
+void jit_lower_free(Jit *jit);
 
 // One run of the translated block `code`: run->state, host and guest are given, run->exit is found. MXCSR must be the guest's.
 void jit_enter(const Jit *jit, const uint8_t *code, JitRun *run);

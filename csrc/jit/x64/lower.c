@@ -536,33 +536,53 @@ static void begin(Lower *l)
   uint32_t regs = 0xffff & ~(1u << RSP | 1u << RBP | 1u << R15), xmms = 0xffff;
   for (unsigned i = 0; i < l->jit->pin_count; i++) {
     const JitPin *pin = &l->jit->pins[i];
-    l->pin_of[pin->slot >> 8 << 6 | (pin->slot & 63)] = (uint8_t)(i + 1);
     *(pin->xmm ? &xmms : &regs) &= ~(1u << pin->reg);
   }
   l->free_regs = regs;
   l->free_xmms = xmms;
 }
 
+// Room for `count` values; false: there is no memory.
+static bool make_room(Lower *l, uint32_t count)
+{
+  if (l->capacity >= count) return true;
+  Value *values = realloc(l->value_room, count * sizeof *values);
+  if (values) l->value_room = values;
+  Ref *amounts = realloc(l->amount_room, count * sizeof *amounts);
+  if (amounts) l->amount_room = amounts;
+  if (values && amounts) l->capacity = count;
+  return values && amounts;
+}
+
+void jit_lower_free(Jit *jit)
+{
+  if (!jit->lower) return;
+  free(jit->lower->value_room);
+  free(jit->lower->amount_room);
+  free(jit->lower);
+}
+
 int64_t jit_lower(Jit *jit, const Ir *ir, uint64_t pc, uint8_t *to, size_t room, bool *rounds, struct um_fault *why)
 {
-  Lower *l = calloc(1, sizeof *l);
-  Value *values = calloc(ir->count + 1u, sizeof *values);
-  Ref *amounts = calloc(ir->count + 1u, sizeof *amounts);
-  int64_t size = UM_ENOMEM;
-  if (l && values && amounts) {
-    *l = (Lower){ .as = { to, to, to + room, false }, .jit = jit, .ir = ir, .pc = pc, .here = pc, .values = values, .amounts = amounts };
-    begin(l);
-    count_uses(l);
-    walk(l);
-    if (!l->refused[0]) emit_stubs(l);
-    if (l->refused[0]) size = fault_set(why, UM_EINVAL, "cannot translate %s", l->refused);
-    else if (l->as.full) size = fault_set(why, UM_ENOMEM, "code memory is full");
-    else size = l->as.at - l->as.start;
-    jit->instructions += size >= 0 ? l->insns : 0;
-    *rounds = l->rounds;
-  } else fault_set(why, UM_ENOMEM, "no memory to translate with");
-  free(l);
-  free(values);
-  free(amounts);
-  return size;
+  if (!jit->lower) jit->lower = calloc(1, sizeof *jit->lower);
+  Lower *l = jit->lower;
+  if (!l || !make_room(l, ir->count)) return fault_set(why, UM_ENOMEM, "no memory to translate with");
+  memset(l, 0, offsetof(Lower, stubs));
+  memset(l->value_room, 0, ir->count * sizeof *l->value_room);
+  memset(l->amount_room, 0, ir->count * sizeof *l->amount_room);
+  l->as = (Asm){ to, to, to + room, false };
+  l->jit = jit;
+  l->ir = ir;
+  l->pc = l->here = pc;
+  l->values = l->value_room;
+  l->amounts = l->amount_room;
+  begin(l);
+  count_uses(l);
+  walk(l);
+  if (!l->refused[0]) emit_stubs(l);
+  if (l->refused[0]) return fault_set(why, UM_EINVAL, "cannot translate %s", l->refused);
+  if (l->as.full) return fault_set(why, UM_ENOMEM, "code memory is full");
+  jit->instructions += l->insns;
+  *rounds = l->rounds;
+  return l->as.at - l->as.start;
 }

@@ -38,6 +38,7 @@ enum { STUB_LEAVE, STUB_NAN_S, STUB_NAN_D, STUB_CALL };
 
 enum { STUBS_MOST = 384, ALIASES_MOST = 64 };
 
+// Kept from block to block: what comes before `stubs` is cleared, the rest is not looked at before it is written.
 typedef struct Lower {
   Asm       as;
   Jit      *jit;
@@ -49,16 +50,18 @@ typedef struct Lower {
   uint32_t  free_regs, free_xmms;        // bits
   uint32_t  locked_regs, locked_xmms;    // operands and results of the instruction at hand
   Ref       in_reg[16], in_xmm[16];
-  uint8_t   pin_of[PIN_ROWS << 6];       // by slot row and element below 64: 1 + index of its pin
   Ref       aliases[ALIASES_MOST];
   unsigned  alias_count;
   unsigned  homes;
-  Stub      stubs[STUBS_MOST];
   unsigned  stub_count;
   struct { Site otherwise, end; } whens[IR_NESTING + 1];
   unsigned  depth;
   bool      rounds, rounding_changed;    // an operation relies on MXCSR; a helper may have changed the mode since
   char      refused[120];                // why the block cannot be translated; empty: it can
+  Stub      stubs[STUBS_MOST];
+  Value    *value_room;                  // for `capacity` values and amounts
+  Ref      *amount_room;
+  uint32_t  capacity;
 } Lower;
 
 // regs.c

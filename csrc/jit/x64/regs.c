@@ -8,7 +8,7 @@ const JitPin *pin_at(const Lower *l, int64_t slot)
 {
   unsigned row = (unsigned)(slot >> 8), element = (unsigned)(slot & 255);
   if (row >= PIN_ROWS || element > 63) return NULL;
-  unsigned index = l->pin_of[row << 6 | element];
+  unsigned index = l->jit->pin_of[row << 6 | element];
   return index ? &l->jit->pins[index - 1] : NULL;
 }
 

@@ -41,7 +41,8 @@ function contract.needs(promises, id)
   return false
 end
 
--- Rows { promise, figure, holds, loaded, why }: holds is nil where it was not measured (why).
+-- Rows { promise, figure, holds, loaded, why }: holds is nil where nothing can be said (why). A loaded host makes nothing faster: what holds
+-- there holds, what does not may.
 function contract.check(promises, report)
   local rows = {}
   for i, promise in ipairs(promises) do
@@ -58,6 +59,7 @@ function contract.check(promises, report)
     else
       row.figure = TAKE[promise.take](values)
       if promise.at_least then row.holds = row.figure >= promise.at_least else row.holds = row.figure <= promise.at_most end
+      if not row.holds and row.loaded then row.holds, row.why = nil, "the host was loaded" end
     end
     rows[i] = row
   end
@@ -71,7 +73,7 @@ function contract.line(row)
   local p = row.promise
   local unit = p.figure == "ratio" and "" or " " .. (p.figure == "seconds" and "s" or p.figure)
   local bound = ("%s %s%s"):format(p.at_least and "at least" or "at most", number(p.at_least or p.at_most), unit)
-  local verdict = row.holds and "holds" or row.holds == false and (row.loaded and "MISSED, on a loaded host" or "MISSED") or "not measured: " .. row.why
+  local verdict = row.holds and "holds" or row.holds == false and "MISSED" or (row.figure and "cannot tell: " or "not measured: ") .. row.why
   return ("%-56s %-18s %10s  %s (%s)"):format(p.name, bound, row.figure and number(row.figure) .. unit or "", verdict, p.published)
 end
 

@@ -432,6 +432,20 @@ describe("a machine that runs", function()
     assert.is_truthy(text:find("forget.lua:5: on purpose", 1, true), text)
   end)
 
+  it("is emptied by a loop that is never compiled", function()
+    local path = folder.write("empty.lua", [[
+      local util, control = require "jit.util", require "umbra.control"
+      local compiled = 0
+      jit.attach(function(what, _, f)
+        local at = f and util.funcinfo(f)
+        if what == "start" and at.source:find "handle%.lua$" and f == require("umbra.handle").clear then compiled = compiled + 1 end
+      end, "trace")
+      for _ = 1, 500 do control.new():close() end
+      print(compiled)
+    ]])
+    assert.equal("0\n", (require("spec.support.tree").run("LUA_PATH='lua/?.lua;;' luajit " .. path)))
+  end)
+
   it("is closed once, and refuses to be used afterwards", function()
     m = machine.build(serial_machine())
     local hart, mem = m.hart, m.mem

@@ -18,6 +18,7 @@ local dev     = require "umbra.dev"
 local luadev  = require "umbra.device"
 local devices = require "devices"
 local fault   = require "umbra.fault"
+local handle  = require "umbra.handle"
 local hash    = require "umbra.hash"
 local hook    = require "umbra.hook"
 local host    = require "umbra.host"
@@ -834,7 +835,7 @@ function Machine:close()
   sched.abandon(self)
   for _, text in ipairs(self.consoles) do console.forget(text) end
   for i = #self.closers, 1, -1 do self.closers[i]() end
-  for key in pairs(self) do self[key] = nil end             -- clearing: any order will do
+  handle.clear(self)
   setmetatable(self, Closed)
 end
 

@@ -22,6 +22,12 @@ static int check_options(const Mem *mem, const struct um_hart_options *o, struct
   return UM_OK;
 }
 
+void *hart_memory(size_t size)
+{
+  void *memory = aligned_alloc(_Alignof(Hart), size);
+  return memory ? memset(memory, 0, size) : NULL;
+}
+
 static bool make_tlbs(Hart *hart, unsigned entries)
 {
   bool ok = tlb_init(&hart->machine_tlb, entries);
@@ -33,7 +39,7 @@ static bool make_tlbs(Hart *hart, unsigned entries)
 // A hart of `turns`, or the first of its own when that is NULL.
 static Hart *make(Mem *mem, Clock *clock, Control *control, Turns *turns, const struct um_hart_options *options, struct um_fault *why)
 {
-  Hart *hart = calloc(1, sizeof *hart);
+  Hart *hart = hart_memory(sizeof *hart);
   if (!hart) {
     fault_set(why, UM_ENOMEM, "no memory for a hart");
     return NULL;

@@ -201,8 +201,10 @@ struct um_hart {
   int64_t  next_budget;
   Tlb     *next_tlb;
 
-  Jump     jumps[JUMPS];
+  _Alignas(64) Jump jumps[JUMPS];  // a multiple of its elements from the start: an address is one shift, and none lies in two cache lines
 };
+
+void *hart_memory(size_t size);    // zeros, aligned for a hart; NULL without memory
 
 static inline Jump *hart_jump(Hart *hart, uint64_t gva)
 {

@@ -21,7 +21,7 @@ typedef struct UserHart {
 
 Hart *hart_user_new(Window *window, uint64_t extensions, bool fuse, struct um_fault *why)
 {
-  UserHart *user = calloc(1, sizeof *user);
+  UserHart *user = hart_memory(sizeof *user);
   Blocks *blocks = user ? blocks_new() : NULL;
   if (!blocks || !trace_init(&user->turns)) {
     if (blocks) blocks_free(blocks, NULL);

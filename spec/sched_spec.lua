@@ -172,6 +172,21 @@ describe("a started machine", function()
     assert.is_true(m:stop().executed > 1000)
   end)
 
+  it("stands still while names are added that its thread logs with", function()
+    local m = build "la t0, 1f\ncsrw mtvec, t0\n.balign 4\n1: addi a0, a0, 1\necall"
+    m:log { int = "/dev/null" }
+    m:start()
+    for i = 1, 40 do                                  -- the table moves again and again
+      local lines = {}
+      for j = 1, 2000 do lines[j] = ("%016x T a_name_that_is_long_%d\n"):format(2^31 + 4 * i + 1024 * j, i) end
+      assert.equal(2000, m.symbols:parse(table.concat(lines), "names"))
+      assert.is_true(m:running())
+    end
+    assert.equal(2^31 + 4 * 40 + 1024, m.symbols:address "a_name_that_is_long_40")
+    m:stop()
+    m.symbols:parse("0000000080000000 T last\n", "names")
+  end)
+
   it("is closed as it runs, or forgotten", function()
     for _ = 1, 20 do
       local m = build(COUNT)

@@ -535,6 +535,8 @@ function made_once.symbols(self)
     C.um_hart_symbols(self.hart.ptr, nil)
     getmetatable(names).close(names)
   end
+  self.symbols = names
+  if self.started then sched.hold(self) end        -- its thread may read them
   return names
 end
 

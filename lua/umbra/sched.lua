@@ -81,6 +81,7 @@ local RULES = {
   hart    = { free = set "disassemble", refused = set "run run_code step add close" },
   control = { free = set "kick", refused = set "close" },
   bus     = { still = set "after cancel now" },
+  symbols = { still = set "parse add alias" },
   other   = { refused = set "close" },
 }
 
@@ -118,6 +119,7 @@ local function each_part(m, visit)
   visit(m.control, "control")
   visit(m.bus, "bus")
   if m.logs then visit(m.logs, "other") end
+  if rawget(m, "symbols") then visit(m.symbols, "symbols") end
   for _, port in ipairs(m.bus.ports) do
     visit(port.object.irq, "other")
     visit(port.object.mem, "other")

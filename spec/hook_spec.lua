@@ -4,6 +4,7 @@ local asm        = require "umbra.asm"
 local bits       = require "umbra.bits"
 local conditions = require "spec.support.conditions"
 local dev        = require "devices"
+local luadev     = require "umbra.device"
 local machine    = require "umbra.machine"
 local random     = require "spec.support.random"
 local refuses    = require "spec.support.refuses"
@@ -35,6 +36,7 @@ local function build(text, options)
       { at = 0x00100000, name = "power", dev.syscon {} },
       { at = 0x02000000, name = "clint", dev.clint {} },
       { at = 0x10000000, name = "uart0", dev.ns16550a {} },
+      options.row,
     },
     boot = { kernel = path },
   })
@@ -793,6 +795,86 @@ handler: li     t0, 0x2000000
     run()
     assert.same({ { "machine software", 3, 0 } }, log)
     assert.equal(0, other:counters().hits)
+  end)
+end)
+
+-- A hook is told of something once, and what it is told of is done once.
+describe("a hook, an interrupt and an answer", function()
+  it("does not hit again what an interrupt came before", function()
+    for _, slice in ipairs { 1, 2, 100 } do
+      m = build([[
+          la      t0, handler
+          csrw    mtvec, t0
+          li      t0, 8
+          csrw    mie, t0
+          csrw    mstatus, t0
+          la      s1, data
+          li      a0, 0
+  here:   addi    a0, a0, 1
+          sd      a0, (s1)
+          li      t0, 3
+          bne     a0, t0, here
+          j       off
+          .balign 4
+  handler: li     s0, 0x2000000
+          sw      zero, (s0)
+          nop
+          nop
+          mret
+          .balign 4096
+  data:   .dword  0
+      ]], { clock = "virtual" })
+      local function ring(hit) if hit.cpu:reg "a0" < 2 then m.mem:store(0x2000000, 4, 1) end end
+      local place = m:hook { pc = "here", call = ring }
+      local store = m:hook { write = "data", before = true, call = ring }
+      local handler = m:hook { pc = "handler", call = function() end }
+      local result
+      repeat result = m:run { timeout = 20, instructions = slice } until result.reason ~= "instructions"
+      assert.same({ "off", 3, 3, 3 }, { result.reason, place:counters().hits, store:counters().hits, handler:counters().hits })
+      m:close()
+    end
+    m = nil
+  end)
+
+  it("does not lose what a device gave when its function attaches one at the access", function()
+    for _, attach in ipairs {
+      function() m:hook { pc = m.hart:pc(), call = function() end } end,
+      function() m:hook { read = 0x20000000, before = true, call = function() end } end,
+      function() m.hart:stop_at(m.hart:pc()) end,
+    } do
+      local Counter = luadev { name = "counter", help = "counts", regs = { { at = 0, name = "next", access = "r", help = "one more" } } }
+      local reads = 0
+      function Counter.read_next()
+        reads = reads + 1
+        if reads == 1 then attach() end
+        return reads
+      end
+      build("li s0, 0x20000000\nlw a0, (s0)\nj off", { row = { at = 0x20000000, name = "counter", Counter {} } })
+      run()
+      assert.same({ 1, 1 }, { reads, m.hart:reg "a0" })
+      m:close()
+    end
+    m = nil
+  end)
+
+  it("knows physical addresses where a TLB answered", function()
+    build [[
+          la      s0, data
+          sd      zero, (s0)               # known to the TLB from here on
+          sd      zero, 1(s0)
+          li      t0, 4092
+          add     t0, t0, s0
+          sd      s0, (t0)
+          j       off
+          .balign 4096
+  data:   .zero   8192
+    ]]
+    local low = m:hook { write = 0, physical = true, call = function() end }
+    local high = m:hook { write = -1, physical = true, call = function() end }
+    local places = {}
+    m:hook { write = program.symbols.data + 4096, call = function(hit) places[#places + 1] = hit.gpa end }
+    run()
+    assert.same({ 0, 0, { program.symbols.data + 4092 } }, { low:counters().hits, high:counters().hits, places })
   end)
 end)
 

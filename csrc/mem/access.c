@@ -46,6 +46,13 @@ uint8_t *mem_ram(Mem *mem, uint64_t gpa, uint64_t size)
   return host_at(region, gpa);
 }
 
+uint64_t mem_gpa(const Mem *mem, const uint8_t *host)
+{
+  const Region *region = &mem->regions[mem->windows];
+  while ((uintptr_t)host - (uintptr_t)region->host >= region->size) region++;
+  return region->at + (uintptr_t)host - (uintptr_t)region->host;
+}
+
 unsigned mem_page_flags(Mem *mem, uint64_t gpa)
 {
   Region *region = region_under(mem, gpa);

@@ -65,6 +65,8 @@ int mem_add_mmio(Mem *mem, uint64_t at, uint64_t size, const MmioOps *ops, void 
 void mem_remove_mmio(Mem *mem, void *device);
 // Host address of [gpa, gpa + size) if all of it is plain RAM or ROM of one region (not under a window), else NULL.
 uint8_t *mem_ram(Mem *mem, uint64_t gpa, uint64_t size);
+// The guest-physical address of what mem_ram gave.
+uint64_t mem_gpa(const Mem *mem, const uint8_t *host);
 // Flags of the RAM page at gpa (PAGE_*), PAGE_SLOW where there is no RAM.
 unsigned mem_page_flags(Mem *mem, uint64_t gpa);
 void mem_page_set(Mem *mem, uint64_t gpa, unsigned flags);

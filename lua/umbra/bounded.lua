@@ -67,6 +67,8 @@ end
 
 local MOST_STEPS = 8
 
+local function get(container, key) return container[key] end
+
 -- True and the value that `slot` holds at `pc`; false when that cannot be told.
 local function value_at(f, code, self, slot, pc, steps)
   local ins, from = definition(code, slot, pc)
@@ -90,7 +92,7 @@ local function value_at(f, code, self, slot, pc, steps)
   local known, container = value_at(f, code, self, ins.b, from, steps + 1)
   if type(container) == "string" then container = string end       -- ("%d"):format(x)
   if not known or type(container) ~= "table" then return false end
-  return true, container[util.funck(f, -ins.c - 1)]
+  return pcall(get, container, util.funck(f, -ins.c - 1))       -- a closed machine raises
 end
 
 local examine

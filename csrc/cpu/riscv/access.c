@@ -20,7 +20,7 @@ enum { BLOCK_BYTES = 64 };                        // of cbo.*
 // Where an access within one page goes.
 typedef struct Place {
   uint8_t *host;                                  // NULL: a device
-  uint64_t gpa;                                   // UINT64_MAX where a TLB answered: no hook waits for that page
+  uint64_t gpa;                                   // where a TLB answered, only known while somebody watches
 } Place;
 
 static bool access_fault(Hart *hart, int access, uint64_t gva)
@@ -101,7 +101,8 @@ static bool locate(Hart *hart, Tlb *tlb, uint64_t gva, unsigned size, int access
 {
   const TlbEntry *entry = tlb_entry(tlb, access, gva);
   if (tlb_hit(entry, gva, 1)) {                   // only the alignment was against it
-    *place = (Place){ (uint8_t *)(entry->value + gva), UINT64_MAX };
+    place->host = (uint8_t *)(entry->value + gva);
+    if (watches(hart)) place->gpa = mem_gpa(hart->mem, place->host);
     return true;
   }
   MmuResult result;
@@ -234,6 +235,7 @@ static void watch(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool 
 static bool forestalled(Hart *hart, uint64_t gva, unsigned size, unsigned first, bool write, const Place *part, uint64_t value)
 {
   if (likely(!(hart->turns->watch & WATCH_ACCESSES))) return false;
+  if (!part[0].host && hart->mmio.state == MMIO_ANSWERED) return false;       // Lua did it already: too late
   Watched access = watched(gva, size, first, write, part, value);
   return hook_forestalls(hart, &access);
 }

@@ -29,11 +29,16 @@ static const Dinsn *entrance(Hart *hart)
 static bool trip(Hart *hart, bool exact)
 {
   int64_t before = hart->budget;
+  bool told = hart->pc == hart->skip_stop && !hart->again && !(hart->pace & UM_PACE_STEP);
   hart->leave = hart->again = hart->barren = hart->before = false;
   if (hart->mmio.state == MMIO_ASKED) hart->mmio.state = MMIO_NONE;         // nobody answered: it is asked again, if it comes to that
-  // An access that Lua answered is done already: the instruction must take the answer before anything else happens.
+  // An access that Lua answered is done already: the instruction must take the answer before anything else happens. One that
+  // a hook was told of comes next, too: behind an interrupt it would be told of it again.
   int interrupt = hart->mmio.state == MMIO_ANSWERED || hart->pace & UM_PACE_MASKED ? -1 : hart_pending(hart);
-  if (interrupt >= 0) {
+  int64_t later = told && interrupt >= 0 ? (int32_t)hart->budget - 1 : 0;       // the interrupt comes behind one instruction
+  hart->budget -= later;
+  hart->slice -= (uint64_t)later;
+  if (interrupt >= 0 && !told) {
     hart_take_trap(hart, 1ull << 63 | (unsigned)interrupt, 0);
     hart->before = hart->stopped;                  // a hook waits for it: the host looks first
     if (hart->before) return true;
@@ -47,6 +52,8 @@ static bool trip(Hart *hart, bool exact)
   if (first && unlikely(hart->turns->watch & WATCH_EXEC)) trace_run(hart, first);
   else if (first) hart->tier0->run(hart, first, hart->data);
   else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  hart->budget += later;
+  hart->slice += (uint64_t)later;
   if (hart->watched.size) hook_settle(hart);
   if (hart->mmio.state == MMIO_ASKED) return false;
   hart->mmio.state = MMIO_NONE;
@@ -296,5 +303,6 @@ UM_EXPORT int um_hart_answer(um_hart *first, uint64_t value, struct um_fault *wh
   if (hart->mmio.state != MMIO_ASKED) return fault_set(why, UM_EINVAL, "no access is waiting for an answer");
   hart->mmio.value = value;
   hart->mmio.state = MMIO_ANSWERED;
+  if (hooks_wait(hart->turns->hooks, hart->pc)) hart->skip_stop = hart->pc;     // one may have come since it was asked
   return UM_OK;
 }

@@ -55,7 +55,7 @@ static __attribute__((noinline)) void leave_trap(ARGS)
 {
   leave_at(PASS(ip));
   if (h->mmio.state == MMIO_ASKED || h->again || h->before) {   // not a trap: the host does its part, and the instruction is done again
-    if (hooks_wait(h->turns->hooks, h->pc)) h->skip_stop = h->pc;   // not arrived at again
+    if (h->before || hooks_wait(h->turns->hooks, h->pc)) h->skip_stop = h->pc;   // not arrived at again
     return;
   }
   hart_take_trap(h, h->trap_cause, h->trap_value);

@@ -598,11 +598,30 @@ describe("umbra bench", function()
     assert.is_true(#cjson.decode(tree.read(json)).cases < 9)
   end)
 
+  it("is interrupted though a command ignores that and leaves another one behind", function()
+    local file = scenario("deaf", [[
+      local bench = require "umbra.bench"
+      return bench { bench.process { name = "deaf", command = { "sh", "-c", "trap '' INT TERM; sleep 61.25 & sleep 61.25" } } }]])
+    local result = umbra.run({ "bench", file }, { after = "& sleep 1; pkill -TERM -P $!; wait $!" })
+    assert.equal(143, result.code)
+    assert.matches("deaf/deaf +interrupted before there was a result", result.out)
+    assert.equal("", tree.run "ps -eo stat,args | grep '^[^Z] *[s]leep 61.25'")
+  end)
+
+  it("takes what it started along when it is killed", function()
+    local file = scenario("spin", [[
+      local bench = require "umbra.bench"
+      return bench { bench.component { name = "spin", routine = function() while true do end end } }]])
+    umbra.run({ "bench", file }, { after = "& sleep 1; pkill -KILL -P $!; wait $!; sleep 0.2" })
+    assert.equal("", tree.run("ps -eo stat,args | grep '^[^Z].*[-]-worker " .. file .. "'"))
+  end)
+
   it("refuses in one line what it cannot do", function()
     local file = scenario("ok", QUICK:format("ok", "0.5"))
     local cases = {
       { { file, "--json", "/nonexistent/x.json" }, 126, "cannot write /nonexistent/x.json: there is no folder /nonexistent" },
       { { file, "--html", folder.path }, 126, "it is a folder" },
+      { { file, "--json", "/dev/full" }, 126, "cannot write /dev/full: no space left on device" },
       { { file, "--filter", "%" }, 126, "not a Lua pattern" },
       { { file, "--filter", "nothing" }, 126, "no case matches" },
       { { file, "--baseline", "never-saved" }, 127, "no baseline never%-saved" },

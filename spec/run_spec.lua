@@ -169,7 +169,7 @@ describe("the exit code", function()
 
   it("is 128 + n after a signal, also while the guest sleeps or prints", function()
     for _, program in ipairs { "idle", "next", "flood", "nowhere" } do
-      for signal, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
+      for signal, code in pairs { INT = 130, QUIT = 131, TERM = 143, HUP = 129 } do
         assert.equal(code, signalled(("build/umbra run %s kernel=%s > /dev/null 2>&1 < /dev/null"):format(serial, programs[program]), signal))
       end
     end

@@ -15,6 +15,7 @@ ssize_t um_host_write(int fd, const void *from, size_t size) __asm__("write");
 int um_host_open(const char *path, int flags, int mode) __asm__("open");
 int um_host_close(int fd) __asm__("close");
 int um_host_fcntl(int fd, int command, int argument) __asm__("fcntl");
+int um_host_prctl(int option, unsigned long argument) __asm__("prctl");
 int um_host_poll(struct um_host_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
 int um_host_isatty(int fd) __asm__("isatty");
 int um_host_getpgrp(void) __asm__("getpgrp");
@@ -40,8 +41,8 @@ local POLLIN, POLLOUT, POLLGONE = 1, 4, 8 + 16 + 32      -- POLLGONE: error, han
 local SIG_BLOCK, SIG_SETMASK = 0, 2
 local CLOEXEC, NONBLOCK = 0x80000, 0x800                 -- O_, EPOLL_, SFD_: the same values
 local EPOLL_ADD, EPOLL_DEL = 1, 2
-local SIGPIPE = 13
-local SIGNALS = { 1, 2, 15 }                             -- HUP, INT, TERM
+local SIGPIPE, SIGKILL = 13, 9
+local SIGNALS = { 1, 2, 3, 15 }                          -- HUP, INT, QUIT, TERM
 local SIGNAL_BYTES = 128                                 -- struct signalfd_siginfo
 local ATTRIBUTE_BYTES, SET_BYTES = 256, 256              -- at least struct termios and sigset_t
 
@@ -51,6 +52,12 @@ function host.keep_standard_files()
     if C.um_host_fcntl(fd, 1, 0) < 0 then C.um_host_open("/dev/null", fd == 0 and 0 or 1, 0) end   -- F_GETFD; the lowest free number is fd
   end
 end
+
+-- Programs that this process starts do not get descriptor `fd`.
+function host.keep_from_children(fd) C.um_host_fcntl(fd, 2, 1) end        -- F_SETFD, FD_CLOEXEC
+
+-- Whoever started this process takes it along when it ends, however that happens.
+function host.end_with_parent() C.um_host_prctl(1, SIGKILL) end           -- PR_SET_PDEATHSIG
 
 -- A reader that went away is a refused write (EPIPE), not the end of this process.
 local sigpipe_before

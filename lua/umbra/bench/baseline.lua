@@ -33,7 +33,7 @@ function baseline.write(path, text)
     if ok and not path:find "^/dev/" then ok, why = uv.fs_rename(beside, path) end
     if not ok then uv.fs_unlink(beside) end
   end
-  if not ok then refuse("cannot write %s: %s", path, (tostring(why):gsub(":.*", ""))) end
+  if not ok then refuse("cannot write %s: %s", path, (tostring(why):gsub("^%u+: ", ""):gsub(": " .. path:gsub("%p", "%%%0") .. ".*", ""))) end
 end
 
 -- A name is a file of its own in the folder; what ends in .json or has a / is the path of a file.

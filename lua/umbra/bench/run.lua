@@ -25,6 +25,8 @@ local BEAT = 0.2                                  -- seconds between two signs o
 
 -- The worker's side: measures case `id` of the scenario `path`, as one of `share` processes, and says so on descriptor 3.
 function run.worker(path, id, quick, share)
+  host.keep_from_children(3)                      -- a command that outlives this process must not look like it
+  host.end_with_parent()
   local function say(message)
     local text, at = cjson.encode(message) .. "\n", 1
     while at <= #text do at = at + assert(uv.fs_write(3, text:sub(at), -1)) end
@@ -154,7 +156,7 @@ end
 function run.cases(cases, options, on_record)
   local got
   local watches = {}
-  for name, number in pairs { sigint = 2, sigterm = 15, sighup = 1 } do    -- any order will do
+  for name, number in pairs { sigint = 2, sigquit = 3, sigterm = 15, sighup = 1 } do    -- any order will do
     local watch = uv.new_signal()
     watch:start(name, function() got = got or number end)
     watches[#watches + 1] = watch

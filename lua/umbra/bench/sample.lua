@@ -200,15 +200,17 @@ local function installed(program)
 end
 sample.installed = installed
 
--- Runs a command to its end: nanoseconds until it printed `mark` (nil: until it ended), and of CPU time.
+-- Runs a command to its end: nanoseconds until it printed `mark` (nil: until it ended), and of CPU time. It has a process group of its own:
+-- what it started and left behind ends with it, and so does what holds on to its output.
 local function run_command(words, mark, code_wanted, context)
   local out, err, said, code, signal, marked = uv.new_pipe(), uv.new_pipe(), "", nil, nil, nil
   local limit, look = host.wall() + context.limit * 1e9, uv.new_timer()
   local cpu, start = host.used(-1), host.wall()
-  local process, why = uv.spawn(words[1], { args = { unpack(words, 2) }, stdio = { nil, out, err } }, function(c, s) code, signal = c, s end)
+  local process, pid = uv.spawn(words[1], { args = { unpack(words, 2) }, stdio = { nil, out, err }, detached = true },
+    function(c, s) code, signal = c, s end)
   if not process then
     for _, handle in ipairs { out, err, look } do handle:close() end
-    error(("cannot start %s: %s"):format(words[1], why), 0)
+    error(("cannot start %s: %s"):format(words[1], pid), 0)
   end
   local function listen(pipe)
     pipe:read_start(function(_, bytes)
@@ -222,10 +224,11 @@ local function run_command(words, mark, code_wanted, context)
   local stopped, late
   look:start(100, 100, function()
     stopped, late = stopped or context.stop(), host.wall() > limit
-    if stopped or late then process:kill "sigkill" end
+    if stopped or late then uv.kill(-pid, "sigkill") end
   end)
   while code == nil do uv.run "once" end
   local wall = host.wall() - start
+  uv.kill(-pid, "sigkill")
   look:close()
   process:close()
   uv.run()

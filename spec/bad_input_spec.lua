@@ -80,6 +80,7 @@ local MACHINES = {
 local CASES = {
   { "#/no_such.lua", 127, "cannot open .*/no_such%.lua: No such file or directory" },
   { "#", 126, "cannot read /.*: Is a directory" },
+  { "riscv-vrit", 127, "cannot open riscv%-vrit: No such file or directory, did you mean `riscv%-virt`%?" },
   { "#/syntax.lua", 126, "syntax%.lua:2: unexpected symbol near ','" },
   { "#/runtime.lua", 126, "runtime%.lua:2: attempt to index local 't'" },
   { "#/nothing.lua", 126, "nothing%.lua:1: the file returns nil: a machine file ends with `return machine {...}`" },
@@ -146,6 +147,10 @@ local CASES = {
   { "machines/bare.lua kernel=#/good.elf ram=1G ram=2G", 126, "ram=2G: `ram` is given twice" },
   { "machines/bare.lua kernel=#/good.elf mmu=sv42", 126, "mmu=sv42: must be one of \"none\", \"sv39\", \"sv48\", \"sv57\"" },
   { "machines/bare.lua kernel=#/good.elf isa=rv64gc_zbx", 126, "isa `rv64gc_zbx`: unknown extension `zbx`, did you mean" },
+  { "machines/bare.lua kernel=#/good.elf symbols=#/no_such", 127, "symbols: cannot open .*/no_such: No such file or directory" },
+  { "machines/bare.lua kernel=#/good.elf symbols=#/runtime.lua", 126, "symbols: .*/runtime%.lua: no file with symbols" },
+  { "machines/bare.lua kernel=#/good.elf symbols=/bin/ls", 126, "symbols: /bin/ls: " },
+  { "machines/bare.lua kernel=#/good.elf -x", 126, "unknown option `%-x`; known: " },
   { "machines/bare.lua kernel=#/good.elf --timeout", 126, "%-%-timeout: a value must follow" },
   { "machines/bare.lua kernel=#/good.elf --timeout soon", 126, "%-%-timeout soon: must be a number of seconds" },
   { "machines/bare.lua kernel=#/good.elf --timeout=-1", 126, "%-%-timeout %-1: must be a number of seconds" },

@@ -32,6 +32,7 @@ local schema  = require "umbra.schema"
 local symbols = require "umbra.symbols"
 local tree    = require "umbra.tree"
 local units   = require "umbra.units"
+local uv      = require "luv"
 
 local C = clib.C
 
@@ -246,9 +247,18 @@ function machine.find(name, folder)
   return is_file(own) and own or path
 end
 
-local function read(path)
+-- ", did you mean `riscv-virt`?": which machines come along, for a name that is none of them and no file.
+local function suggestion(name)
+  if name:find "/" or is_file(name) then return "" end
+  local names = {}
+  for file in uv.fs_scandir_next, uv.fs_scandir(stock) do names[#names + 1] = file:match "^(.*)%.lua$" end
+  table.sort(names)
+  return schema.suggest(name, names)
+end
+
+local function read(path, name)
   local text, why = image.read(path)
-  if not text then fault.raise("%s", why) end
+  if not text then fault.raise("%s%s", why, suggestion(name)) end
   local chunk, message = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
   if not chunk then error(message:find("^[^\n]*:%d+: ") and message or path .. ": " .. message, 0) end
   setfenv(chunk, setmetatable({}, { __index = _G }))               -- globals of a machine file are its own
@@ -260,7 +270,7 @@ end
 function machine.describe(name, given, options)
   options = options or {}
   local path = machine.find(name, options.folder)
-  local chunk, lines = read(path)
+  local chunk, lines = read(path, name)
   local _, here = pcall(fault.raise, "")          -- a wrong parameter is the fault of who gave it, not of the file
   local function refuse(text) error(here .. text, 0) end
   local scope = { folder = path:match "^(.*/)" or "", given = given, refuse = refuse, lenient = options.lenient }
@@ -453,6 +463,7 @@ local function build(self, description)
   choose_console(self, description)
   open_signature(self, description.boot)
   self:reset()
+  if description.boot.symbols then self.symbols:count() end       -- a file that is no good is refused now, not at the first name
   if description.ring > 0 then ring.set(self.hart, description.ring) end
   if description.log then self:log(description.log) end
 end

@@ -47,7 +47,7 @@ end
 -- The entry of the array `names` that `word` was meant to be, or nil when none is near.
 function schema.nearest(word, names)
   word = word:lower()
-  local best, best_distance = nil, math.min(3, math.max(1, math.floor(#word / 2))) + 1
+  local best, best_distance = nil, math.min(3, #word < 3 and 0 or math.floor(#word / 2)) + 1     -- of two letters, one is half
   for _, name in ipairs(names) do
     local d = distance(word, name:lower())
     if d < best_distance then best, best_distance = name, d end

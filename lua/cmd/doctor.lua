@@ -211,6 +211,8 @@ local ROWS = {
     declares = [[int um_doctor_fdt(const void *tree) __asm__("fdt_check_header");]], install = "libfdt1" },
   { "library", "libzstd", "library", need = "required", library = "libzstd.so.1",
     declares = [[unsigned int um_doctor_zstd(void) __asm__("ZSTD_versionNumber");]], install = "libzstd1" },
+  { "library", "libxxhash", "library", need = "hash", library = "libxxhash.so.0",
+    declares = [[unsigned int um_doctor_xxhash(void) __asm__("XXH_versionNumber");]], install = "libxxhash0" },
   { "fetch", "apt-get", "program", need = "fetch", install = "apt" },
   { "fetch", "dpkg-deb", "program", need = "fetch", install = "dpkg" },
   { "fetch", "tar", "program", need = "fetch", install = "tar" },
@@ -222,6 +224,8 @@ local ROWS = {
   { "peer", "qemu-system-riscv64", "peer", need = "specs", install = "qemu-system-misc" },
   { "peer", "qemu-riscv64", "peer", need = "specs", install = "qemu-user" },
   { "peer", "llvm-mc", "program", need = "specs", install = "llvm" },
+  { "peer", "gdb-multiarch", "program", need = "specs", install = "gdb-multiarch" },
+  { "peer", "riscv64-linux-gnu-gcc", "program", need = "kernels", install = "gcc-riscv64-linux-gnu" },
   { "peer", "busted", "program", need = "specs", install = "lua-busted" },
 }
 
@@ -260,7 +264,7 @@ local function print_json(report, healthy)
   io.write(('{\n  "ok": %s,\n  "checks": [\n%s\n  ]\n}\n'):format(tostring(healthy), table.concat(rows, ",\n")))
 end
 
-local WITHOUT = { fetch = "to fetch guests", specs = "for the specs" }
+local WITHOUT = { fetch = "to fetch guests", specs = "for the specs", hash = "for m:hash()", kernels = "for the specs, and to compile what bench runs" }
 
 local function print_table(report, healthy)
   local packages, seen = {}, {}
@@ -270,7 +274,7 @@ local function print_table(report, healthy)
     if row.hint then
       text = text .. (text ~= "" and "; " or "") .. (WITHOUT[row.need] and WITHOUT[row.need] .. ": " or "") .. row.hint
     end
-    io.write(("%-8s %-20s %-8s %s\n"):format(row.group, row.name, mark, text))
+    io.write(("%-8s %-22s %-8s %s\n"):format(row.group, row.name, mark, text))
     if row.package and not seen[row.package] then
       seen[row.package] = true
       packages[#packages + 1] = row.package

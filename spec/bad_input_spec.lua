@@ -150,6 +150,7 @@ local CASES = {
   { "machines/bare.lua kernel=#/good.elf symbols=#/no_such", 127, "symbols: cannot open .*/no_such: No such file or directory" },
   { "machines/bare.lua kernel=#/good.elf symbols=#/runtime.lua", 126, "symbols: .*/runtime%.lua: no file with symbols" },
   { "machines/bare.lua kernel=#/good.elf symbols=/bin/ls", 126, "symbols: /bin/ls: " },
+  { "machines/bare.lua kernel=#/good.elf log=;", 126, "log = \";\": must be ITEMS:FILE" },
   { "machines/bare.lua kernel=#/good.elf -x", 126, "unknown option `%-x`; known: " },
   { "machines/bare.lua kernel=#/good.elf --timeout", 126, "%-%-timeout: a value must follow" },
   { "machines/bare.lua kernel=#/good.elf --timeout soon", 126, "%-%-timeout soon: must be a number of seconds" },

@@ -29,7 +29,7 @@ function log.parse(text)
   local rows = {}
   for part in (text .. ";"):gmatch "([^;]*);" do
     local items, path = part:match "^([^:]*):(.+)$"
-    if part ~= "" and not path then
+    if not path and (part ~= "" or not text:find "[^;]") then
       fault.raise("log = %s: must be ITEMS:FILE, like exec,int:out.log; items: %s", schema.show(text), table.concat(log.ITEMS, ", "))
     end
     local mask = 0

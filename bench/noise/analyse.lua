@@ -61,7 +61,7 @@ for i, path in ipairs(arg) do
     if record.ratios and not record.interrupted then
       note_estimates(record, before[record.id])
       for name, list in pairs(load) do table.insert(list, record.load[name]) end
-      local verdict = report.ratio_verdict(record.ratios[1], record.clock)
+      local verdict = report.ratio_verdict(record.ratios[1], record)
       count("pairs, " .. record.kind, verdict:find "is faster" and "false" or verdict:match "^[^,]*")
     end
   end

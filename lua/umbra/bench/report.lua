@@ -13,6 +13,7 @@ report.SCHEMA, report.VERSION = "umbra.bench", 1
 -- Two equal sides differ by as much, by the clock they are compared by (docs/perf/2026-11-noise.md). All of 6 pairs fall on one side by
 -- chance in 1 of 32 cases, so less say nothing.
 local PAIR_NOISE, FEWEST_PAIRS = { cpu = 0.02, wall = 0.05 }, 6
+local PAIR_NOISE_LOADED = { cpu = 0.02, wall = 0.15 }
 
 -- Records ------------------------------------------------------------------------------------------------------------------
 
@@ -94,9 +95,10 @@ local function percent(share) return ("%+.1f %%"):format(share * 100) end
 local function p_text(p) return p < 0.001 and "p < 0.001" or ("p = %.3f"):format(p) end
 report.percent, report.p_text = percent, p_text
 
--- Which side of a ratio of times by this clock is faster, and how sure that is.
-function report.ratio_verdict(ratio, clock)
-  local edge = 1 + PAIR_NOISE[clock]
+-- Which side of a record's ratio is faster, and how sure that is.
+function report.ratio_verdict(ratio, record)
+  local loaded = record.load and record.load.loaded
+  local edge = 1 + (loaded and PAIR_NOISE_LOADED or PAIR_NOISE)[record.clock]
   if ratio.pairs < FEWEST_PAIRS then return "too few pairs to tell" end
   if ratio.low > edge then return ("%s is faster, %s"):format(ratio.to, p_text(ratio.p)) end
   if ratio.high < 1 / edge then return ("%s is faster, %s"):format(ratio.side, p_text(ratio.p)) end
@@ -139,7 +141,7 @@ function report.lines(record, changes)
   end
   for _, ratio in ipairs(record.ratios or {}) do
     lines[#lines + 1] = ("%s %10.3f  [%.3f, %.3f]  %s"):format(label(("  %s / %s"):format(ratio.side, ratio.to)), ratio.median, ratio.low, ratio.high,
-      report.ratio_verdict(ratio, record.clock))
+      report.ratio_verdict(ratio, record))
   end
   for _, change in ipairs(changes or {}) do
     local what = change.to and ("%s / %s"):format(change.side, change.to) or change.side

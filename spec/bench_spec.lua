@@ -591,7 +591,7 @@ describe("umbra bench", function()
       for i = 2, 9 do group[i] = bench.process { name = "case " .. i, command = { "sleep", "0.5" } } end
       return bench(group)]])
     local json = folder.path .. "/partial.json"
-    local result = umbra.run({ "bench", file, "--json", json }, { after = "& sleep 2; pkill -INT -P $!; wait $!" })
+    local result = umbra.run({ "bench", file, "--json", json }, { after = "& sleep 2; LD_PRELOAD= pkill -INT -P $!; wait $!" })
     assert.equal(130, result.code)
     assert.matches("slow/first +%d[%d.]* ms", result.out)
     assert.matches("interrupted", result.out)
@@ -602,7 +602,7 @@ describe("umbra bench", function()
     local file = scenario("deaf", [[
       local bench = require "umbra.bench"
       return bench { bench.process { name = "deaf", command = { "sh", "-c", "trap '' INT TERM; sleep 61.25 & sleep 61.25" } } }]])
-    local result = umbra.run({ "bench", file }, { after = "& sleep 1; pkill -TERM -P $!; wait $!" })
+    local result = umbra.run({ "bench", file }, { after = "& sleep 1; LD_PRELOAD= pkill -TERM -P $!; wait $!" })
     assert.equal(143, result.code)
     assert.matches("deaf/deaf +interrupted before there was a result", result.out)
     assert.equal("", tree.run "ps -eo stat,args | grep '^[^Z] *[s]leep 61.25'")
@@ -612,7 +612,7 @@ describe("umbra bench", function()
     local file = scenario("spin", [[
       local bench = require "umbra.bench"
       return bench { bench.component { name = "spin", routine = function() while true do end end } }]])
-    umbra.run({ "bench", file }, { after = "& sleep 1; pkill -KILL -P $!; wait $!; sleep 0.2" })
+    umbra.run({ "bench", file }, { after = "& sleep 1; LD_PRELOAD= pkill -KILL -P $!; wait $!; sleep 0.2" })
     assert.equal("", tree.run("ps -eo stat,args | grep '^[^Z].*[-]-worker " .. file .. "'"))
   end)
 

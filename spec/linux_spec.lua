@@ -113,6 +113,28 @@ local function compiled(name, text)
   return path
 end
 
+describe("a program that a thread replaces", function()
+  it("is over for the first thread, too, though it runs on for a moment", function()
+    local path = compiled("replaced", [[
+      #define _GNU_SOURCE
+      #include <pthread.h>
+      #include <unistd.h>
+      static char *self;
+      static void *replace(void *given) { execl(self, self, "again", (char *)0); return given; }
+      int main(int argc, char **argv)
+      {
+        pthread_t thread;
+        self = argv[0];
+        if (argc > 1) return 7;
+        pthread_create(&thread, 0, replace, 0);
+        while (pthread_tryjoin_np(thread, 0)) ;
+        return 1;
+      }
+    ]])
+    for _ = 1, SOAK and 100 or 10 do assert.equal(7, exec({ path }).code) end
+  end)
+end)
+
 describe("a program that ends by a signal", function()
   local function exec_quietly(words) return exec(words, { env = "exec 2> /dev/null;", after = "; exit $?", seconds = 60 }) end     -- shells tell of signals
 

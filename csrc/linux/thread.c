@@ -91,6 +91,14 @@ void process_kick_others(Thread *self)
 // The process ends with an exit code or by a signal. A child does so at once; the one that Lua waits for sends its threads home.
 void process_end(Process *p, int status, int death)
 {
+  // An exec that another thread began has this one's program gone already, though it had not been told yet.
+  pthread_mutex_lock(&p->lock);
+  bool replaced = !death && p->ending == ENDING_EXEC;
+  pthread_mutex_unlock(&p->lock);
+  if (replaced) {
+    linux_thread->exits = true;
+    return;
+  }
   if (p->child) {
     if (death) um_linux_die(death);
     _exit(status);

@@ -189,6 +189,16 @@ describe("the exit code", function()
     assert.equal(("y"):rep(1000), tree.read(folder.path .. "/out"))
   end)
 
+  it("fails in one line, whatever the command, when standard output takes no more", function()
+    for _, words in ipairs { { "--help" }, { "run", "--help" }, { "dis", "13", "93" }, { "asm", "nop" }, { "bench", "--list" }, { "doctor" } } do
+      local result = umbra.run(words, { after = "> /dev/full" })
+      assert.equal("umbra: standard output takes no more: No space left on device, or an error\n", result.err)
+      assert.equal(125, result.code, table.concat(words, " "))
+    end
+    local _, code = require("spec.support.tree").run "bash -c '(sleep 0.5; exec build/umbra run --help) | head -n 0; exit ${PIPESTATUS[0]}'"
+    assert.equal(141, code)
+  end)
+
   it("is 125 when the console's file takes no more", function()
     local result = umbra.run({ "run", serial, "kernel=" .. programs.flood }, { after = "> /dev/full" })
     assert.equal(125, result.code)

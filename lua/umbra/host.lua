@@ -18,6 +18,7 @@ int um_host_fcntl(int fd, int command, int argument) __asm__("fcntl");
 int um_host_prctl(int option, unsigned long argument) __asm__("prctl");
 int um_host_poll(struct um_host_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
 int um_host_isatty(int fd) __asm__("isatty");
+int um_host_ferror(void *file) __asm__("ferror");
 int um_host_getpgrp(void) __asm__("getpgrp");
 int um_host_tcgetpgrp(int fd) __asm__("tcgetpgrp");
 int um_host_tcgetattr(int fd, void *attributes) __asm__("tcgetattr");
@@ -120,6 +121,17 @@ end
 function Poller:close()
   if self.fd then C.um_host_close(self.fd) end
   self.fd = nil
+end
+
+-- What became of all that was written to standard output: nil where it arrived, "gone" where its reader went away, "refused" where
+-- the host took no more (a full disk).
+function host.output_trouble()
+  local flushed = io.stdout:flush()
+  if flushed and C.um_host_ferror(io.stdout) == 0 then return end
+  local p = ffi.new("struct um_host_pollfd[1]")
+  p[0].fd, p[0].events = 1, POLLOUT
+  local gone = C.um_host_poll(p, 1, 0) > 0 and bit.band(p[0].revents, POLLGONE) ~= 0
+  return gone and "gone" or "refused"
 end
 
 local Input = {}

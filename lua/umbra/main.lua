@@ -7,7 +7,7 @@ local clib   = require "umbra.clib"
 local host   = require "umbra.host"
 local schema = require "umbra.schema"
 
-local MISUSED, MISSING, BUG = 126, 127, 125
+local MISUSED, MISSING, BUG, GONE = 126, 127, 125, 141
 
 local lua = debug.getinfo(1, "S").source:match("^@(.*)umbra/main%.lua$")
 
@@ -94,6 +94,9 @@ return function(args)
   host.keep_standard_files()
   host.ignore_sigpipe()
   local code = guarded(dispatch, args)
-  if not io.stdout:flush() and code == 0 then code = BUG end
-  return code
+  local trouble = host.output_trouble()
+  if not trouble or code ~= 0 and code ~= GONE then return code end
+  if trouble == "gone" then return GONE end
+  say "standard output takes no more: No space left on device, or an error"
+  return BUG
 end

@@ -12,8 +12,9 @@ report.SCHEMA, report.VERSION = "umbra.bench", 1
 
 -- Two equal sides differ by as much, by the clock they are compared by (docs/perf/2026-11-noise.md). All of 6 pairs fall on one side by
 -- chance in 1 of 32 cases, so less say nothing.
-local PAIR_NOISE, FEWEST_PAIRS = { cpu = 0.02, wall = 0.05 }, 6
-local PAIR_NOISE_LOADED = { cpu = 0.02, wall = 0.15 }
+local PAIR_NOISE = { cpu = 0.02, wall = 0.05, sure = 0.05 }
+local PAIR_NOISE_LOADED = { cpu = 0.05, wall = 0.15, sure = 0.01 }
+local FEWEST_PAIRS = 6
 
 -- Records ------------------------------------------------------------------------------------------------------------------
 
@@ -97,11 +98,11 @@ report.percent, report.p_text = percent, p_text
 
 -- Which side of a record's ratio is faster, and how sure that is.
 function report.ratio_verdict(ratio, record)
-  local loaded = record.load and record.load.loaded
-  local edge = 1 + (loaded and PAIR_NOISE_LOADED or PAIR_NOISE)[record.clock]
+  local noise = record.load and record.load.loaded and PAIR_NOISE_LOADED or PAIR_NOISE
+  local edge, sure = 1 + noise[record.clock], ratio.p < noise.sure
   if ratio.pairs < FEWEST_PAIRS then return "too few pairs to tell" end
-  if ratio.low > edge then return ("%s is faster, %s"):format(ratio.to, p_text(ratio.p)) end
-  if ratio.high < 1 / edge then return ("%s is faster, %s"):format(ratio.side, p_text(ratio.p)) end
+  if sure and ratio.low > edge then return ("%s is faster, %s"):format(ratio.to, p_text(ratio.p)) end
+  if sure and ratio.high < 1 / edge then return ("%s is faster, %s"):format(ratio.side, p_text(ratio.p)) end
   return ratio.p < 0.05 and "no difference beyond noise, " .. p_text(ratio.p) or "no difference seen, " .. p_text(ratio.p)
 end
 

@@ -12,7 +12,9 @@ local folder, sysroot
 local function exec(words, options)
   options = options or {}
   options.seconds = options.seconds or 120
-  return umbra.run({ "exec", "--sysroot", sysroot, "--env", "PATH=/usr/bin:/bin", unpack(words) }, options)
+  local all = { "exec", "--sysroot", sysroot, "--env", "PATH=/usr/bin:/bin", umbra.without_preload() }
+  for _, word in ipairs(words) do all[#all + 1] = word end
+  return umbra.run(all, options)
 end
 
 -- The same under qemu-riscv64, errors among the output.

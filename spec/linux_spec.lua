@@ -33,7 +33,9 @@ local function qemu(words)
 end
 
 local function exec(words, options)
-  return umbra.run({ "exec", unpack(words) }, options or { seconds = 60 })
+  local all = { "exec", umbra.without_preload() }
+  for _, word in ipairs(words) do all[#all + 1] = word end
+  return umbra.run(all, options or { seconds = 60 })
 end
 
 setup(function() folder = umbra.folder() end)
@@ -87,6 +89,7 @@ describe("a program", function()
 
   -- qemu-riscv64 7.2 breaks when a thread forks beside others, so what is right stands here.
   it("forks from any thread; children have threads of their own and execute programs", function()
+    if os.getenv "UMBRA_LIB" then return pending "the sanitizer's own locks do not survive a fork beside other threads" end
     for _ = 1, SOAK and 100 or 3 do
       local result = exec { program "forks" }
       assert.equal("160 160 160 60\n7 7 7 7 7 vfork 7\n", result.out)

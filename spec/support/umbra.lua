@@ -29,6 +29,11 @@ function umbra.run(words, options)
   return result
 end
 
+-- Words for `umbra exec` that keep a sanitizer, which is preloaded into umbra, from its guest.
+function umbra.without_preload()
+  if os.getenv "LD_PRELOAD" then return "--env", "LD_PRELOAD=" end
+end
+
 -- Whether the host has a program.
 function umbra.has(program)
   local _, code = tree.run("command -v " .. quote(program))

@@ -4,6 +4,7 @@ local asm    = require "umbra.asm"
 local bits   = require "umbra.bits"
 local image  = require "umbra.image"
 local schema = require "umbra.schema"
+local cmdline = require "umbra.words"
 
 local MISUSED, MISSING, GONE = 126, 127, 141
 
@@ -26,28 +27,7 @@ What is wrong is told as FILE:LINE:COLUMN.
 local VALUES = { ["-o"] = "out", ["--isa"] = "isa", ["--at"] = "at", ["--entry"] = "entry" }
 local SWITCHES = { ["--elf"] = "elf", ["--hex"] = "hex", ["--help"] = "help", ["-h"] = "help" }
 
-local function refuse(code, text, ...)
-  error({ text = text:format(...), code = code }, 0)
-end
-
-local function parse(args)
-  local options, words, i = {}, {}, 1
-  while args[i] do
-    local word = args[i]
-    local name, value = word:match "^(%-%-%w+)=(.*)$"
-    name = name or word
-    if SWITCHES[word] then options[SWITCHES[word]] = true
-    elseif VALUES[name] then
-      if not value then i, value = i + 1, args[i + 1] end
-      if not value then refuse(MISUSED, "%s: a value must follow", name) end
-      options[VALUES[name]] = value
-    elseif word:find "^%-." then
-      refuse(MISUSED, "unknown option `%s`%s (umbra asm --help)", word, schema.suggest(name, { "-o", "--elf", "--hex", "--isa", "--at", "--entry", "--help" }))
-    else words[#words + 1] = word end
-    i = i + 1
-  end
-  return options, words
-end
+local refuse = cmdline.refuse
 
 -- The text that `word` is or names, and what messages call it. A word with a blank, or one that names no file and looks like none, is
 -- the text itself.
@@ -80,7 +60,7 @@ local function hexadecimal(result)
 end
 
 local function run(args)
-  local options, words = parse(args)
+  local options, words = cmdline.parse("asm", args, VALUES, SWITCHES)
   if options.help then
     io.write(HELP)
     return 0

@@ -4,6 +4,7 @@ local dis    = require "umbra.dis"
 local bits   = require "umbra.bits"
 local image  = require "umbra.image"
 local schema = require "umbra.schema"
+local cmdline = require "umbra.words"
 local symbols = require "umbra.symbols"
 
 local MISUSED, MISSING, GONE, UNKNOWN = 126, 127, 141, 1
@@ -22,28 +23,9 @@ symbols; of any other file, from its first byte on.
 A word that is no instruction is shown as .2byte or .4byte; the exit code is then 1, unless it came from a file.
 ]]
 
-local function refuse(code, text, ...)
-  error({ text = text:format(...), code = code }, 0)
-end
-
-local function parse(args)
-  local options, words, i = {}, {}, 1
-  while args[i] do
-    local word = args[i]
-    local name, value = word:match "^(%-%-%w+)=(.*)$"
-    name = name or word
-    if word == "--help" or word == "-h" then options.help = true
-    elseif name == "--isa" or name == "--at" or name == "--symbols" then
-      if not value then i, value = i + 1, args[i + 1] end
-      if not value then refuse(MISUSED, "%s: a value must follow", name) end
-      options[name:sub(3)] = value
-    elseif word:find "^%-." then
-      refuse(MISUSED, "unknown option `%s`%s (umbra dis --help)", word, schema.suggest(name, { "--isa", "--at", "--symbols", "--help" }))
-    else words[#words + 1] = word end
-    i = i + 1
-  end
-  return options, words
-end
+local VALUES = { ["--isa"] = "isa", ["--at"] = "at", ["--symbols"] = "symbols" }
+local SWITCHES = { ["--help"] = "help", ["-h"] = "help" }
+local refuse = cmdline.refuse
 
 -- The bytes of a word: two when it fits and begins like a compressed instruction, else four.
 local function bytes_of(word)
@@ -79,7 +61,7 @@ local function show_file(path, bytes, options)
 end
 
 local function run(args)
-  local options, words = parse(args)
+  local options, words = cmdline.parse("dis", args, VALUES, SWITCHES)
   if options.help then
     io.write(HELP)
     return 0

@@ -3,6 +3,7 @@
 local ffi     = require "ffi"
 local bits    = require "umbra.bits"
 local schema  = require "umbra.schema"
+local cmdline = require "umbra.words"
 local symbols = require "umbra.symbols"
 
 local MISUSED, FAILED, GONE, UNKNOWN = 126, 125, 141, 1
@@ -18,27 +19,9 @@ are asked for, by name or by address.
   --help        this text
 ]]
 
-local function refuse(code, text, ...)
-  error({ text = text:format(...), code = code }, 0)
-end
-
-local function parse(args)
-  local options, words, i = {}, {}, 1
-  while args[i] do
-    local word = args[i]
-    local name, value = word:match "^(%-%-?%w+)=(.*)$"
-    name = name or word
-    if word == "--help" or word == "-h" then options.help = true
-    elseif name == "-o" or name == "--offset" then
-      if not value then i, value = i + 1, args[i + 1] end
-      if not value then refuse(MISUSED, "%s: a value must follow", name) end
-      options[name] = value
-    elseif word:find "^%-." then refuse(MISUSED, "unknown option `%s`%s (umbra symbols --help)", word, schema.suggest(name, { "-o", "--offset", "--help" }))
-    else words[#words + 1] = word end
-    i = i + 1
-  end
-  return options, words
-end
+local VALUES = { ["-o"] = "-o", ["--offset"] = "--offset" }
+local SWITCHES = { ["--help"] = "help", ["-h"] = "help" }
+local refuse = cmdline.refuse
 
 local function write_elf(names, path)
   local file, why = io.open(path, "wb")
@@ -68,7 +51,7 @@ local function print_some(names, words)
 end
 
 local function run(args)
-  local options, words = parse(args)
+  local options, words = cmdline.parse("symbols", args, VALUES, SWITCHES)
   if options.help then
     io.write(HELP)
     return 0

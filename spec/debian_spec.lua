@@ -22,7 +22,7 @@ local function qemu(words)
   local quoted = {}
   for i, word in ipairs(words) do quoted[i] = umbra.quote(word) end
   quoted[1] = umbra.quote(sysroot .. "/usr/bin/" .. words[1])
-  return tree.run(("timeout 120 qemu-riscv64 -L %s -0 %s %s < /dev/null 2>&1"):format(sysroot, words[1], table.concat(quoted, " ")))
+  return tree.run(("LD_PRELOAD= timeout 120 qemu-riscv64 -L %s -0 %s %s < /dev/null 2>&1"):format(sysroot, words[1], table.concat(quoted, " ")))
 end
 
 local function as_under_qemu(words)

@@ -28,7 +28,7 @@ end
 local function qemu(words)
   local quoted = {}
   for i, word in ipairs(words) do quoted[i] = umbra.quote(word) end
-  local text, code = tree.run("timeout 60 qemu-riscv64 -L " .. CROSS .. " " .. table.concat(quoted, " ") .. " 2>/dev/null < /dev/null")
+  local text, code = tree.run("LD_PRELOAD= timeout 60 qemu-riscv64 -L " .. CROSS .. " " .. table.concat(quoted, " ") .. " 2>/dev/null < /dev/null")
   return text, code
 end
 

@@ -54,6 +54,13 @@ describe("a program", function()
     end
   end)
 
+  it("has an absolute path in /proc/self/exe, whatever it was called by", function()
+    local relative = "build/../" .. ("../"):rep(40) .. program "hello":sub(2)
+    local result = exec { relative }
+    assert.equal("hello\n", result.out)
+    assert.equal(1, result.code)
+  end)
+
   it("gets its environment, and is named as it was called", function()
     local result = exec { "--env", "GREETING=good day", program "hello", "x" }
     assert.equal("good day x\n", result.out)

@@ -26,6 +26,7 @@ build.kernels = {
   { name = "matrix",        suite = "integer", repeats = 25 },
   { name = "fib",           suite = "integer", repeats = 60 },
   { name = "mix",           suite = "mixed",   repeats = 3500 },
+  { name = "fannkuch",      suite = "mixed",   repeats = 5 },
   { name = "nbody",         suite = "float",   repeats = 350 },
   { name = "mandelbrot",    suite = "float",   repeats = 300 },
   { name = "matmul_double", suite = "float",   repeats = 55 },
@@ -39,6 +40,8 @@ local COMMON = "-std=gnu11 -O2 -Wall -Wextra -Werror -ffp-contract=off -fno-math
 local HOST = "gcc " .. COMMON
 local GUEST = "riscv64-linux-gnu-gcc " .. COMMON .. " -march=rv64gc -mabi=lp64d -mcmodel=medany -ffreestanding -nostdlib -static"
   .. " -fno-pie -no-pie -fno-tree-loop-distribute-patterns -Wl,--build-id=none"
+
+local LINUX = "riscv64-linux-gnu-gcc " .. COMMON .. " -march=rv64gc -static"
 
 build.compiler, build.compiler_program = GUEST, GUEST:match "%S+"
 
@@ -83,13 +86,24 @@ local function is_fresh(path)
   return newest < made
 end
 
--- The kernel as a program for the host, which takes the number of repeats and prints its checksum and its time. Returns its path.
-function build.native_program(name)
-  local program = OUT .. name .. ".native"
+-- The program `name`.`ending` of `sources` made by `compiler`, unless it is there. Returns its path.
+local function compile(compiler, name, ending, sources)
+  local program = OUT .. name .. "." .. ending
   sh("mkdir -p " .. quote(OUT))
-  if not is_fresh(program) then sh(("%s -o %s %s %s"):format(HOST, quote(program), quote(SOURCES .. "native.c"), quote(SOURCES .. name .. ".c"))) end
+  if not is_fresh(program) then
+    for i, source in ipairs(sources) do sources[i] = quote(SOURCES .. source) end
+    sh(("%s -o %s %s"):format(compiler, quote(program), table.concat(sources, " ")))
+  end
   return program
 end
+
+-- The kernel as a program for the host, and as a static one for riscv64 Linux. Both take the number of repeats and print the checksum
+-- and the time. Return the path.
+function build.native_program(name) return compile(HOST, name, "native", { "native.c", name .. ".c" }) end
+function build.linux_program(name) return compile(LINUX, name, "linux", { "native.c", name .. ".c" }) end
+
+-- copy.c for riscv64 Linux.
+function build.linux_copy() return compile(LINUX, "copy", "linux", { "copy.c" }) end
 
 -- What the host computes: its checksum as decimal text, and the seconds of CPU time it took.
 function build.native(name, repeats)

@@ -104,6 +104,19 @@ describe("a program", function()
     end
   end)
 
+  -- For qemu-riscv64 a vfork is a fork. A native program shows what is right.
+  it("sees what a child of vfork wrote, and why none could be spawned", function()
+    local native = folder.path .. "/vfork-native"
+    local text, code = tree.run(("gcc -O1 -pthread spec/guest/linux/vfork.c -o %s && LD_PRELOAD= %s"):format(native, native))
+    assert.equal(0, code)
+    assert.matches("^spawn 1 1 1 7\n", text)
+    for _ = 1, SOAK and 100 or 2 do
+      local result = exec { program "vfork" }
+      assert.equal(text, result.out)
+      assert.equal(0, result.code)
+    end
+  end)
+
   it("handles signals as under qemu-riscv64", function()
     local rounds = SOAK and "100000" or "1000"
     local expected = qemu { program "signals", rounds }

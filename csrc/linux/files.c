@@ -365,6 +365,7 @@ static struct iovec *read_vectors(Thread *thread, uint64_t gva, uint64_t count, 
     uint64_t at = (uint64_t)(uintptr_t)vectors[i].iov_base;
     if (vectors[i].iov_len > INT64_MAX) *error = -EINVAL;
     else if (!guest_pointer(thread->process, at, &vectors[i].iov_base)) *error = -EFAULT;
+    else if (thread->process->written) written_touch(thread->process, at, vectors[i].iov_len);
   }
   if (!*error) return vectors;
   if (vectors != host) free(vectors);

@@ -44,6 +44,7 @@ typedef struct Limit { uint64_t soft, hard; bool set; } Limit;
 
 typedef struct um_linux Process;
 typedef struct Image Image;
+typedef struct Written Written;
 
 typedef struct Thread {
   Process *process;
@@ -70,6 +71,7 @@ struct um_linux {
   struct um_linux_options options;
   char    *sysroot;
   int      sysroot_fd, vfork_fd;             // -1: none; the end of a pipe that an exec closes
+  Written *written;                          // what a child of vfork has to tell; NULL: nothing
   Window   window;
   pthread_mutex_t memory, lock;
   pthread_cond_t  changed;                   // a thread ended, started, or the process ends
@@ -107,11 +109,21 @@ struct um_linux {
 
 extern __thread Thread *linux_thread;        // of this host thread; NULL: none
 
+// written.c: a child of vfork, whose parent shall see what it wrote.
+void written_begin(Process *p);              // from now on
+void written_end(Process *p);                // nothing is told
+bool written_fault(Process *p, uintptr_t host);                      // a refused store at a host address is to be made again
+void written_touch(Process *p, uint64_t gva, uint64_t size);         // the kernel may write there
+void written_tell(Process *p);               // blocks all signals
+void written_hear(Thread *thread, int fd);   // in the parent, until the child has left
+
 // Guest memory for calls ----------------------------------------------------------------------------
 
 // A host pointer for the kernel, which answers EFAULT for what is not mapped in the window; NULL stays NULL. False: no guest address.
-static inline bool guest_pointer(const Process *process, uint64_t gva, void **host)
+static inline bool guest_pointer(Process *process, uint64_t gva, void **host)
 {
+  enum { MOST_STRUCTURES = 65536 };
+  if (process->written) written_touch(process, gva, MOST_STRUCTURES);
   *host = gva ? process->window.base + gva : NULL;
   return gva < WINDOW_BYTES;
 }
@@ -158,6 +170,7 @@ void    signals_install(Process *process);
 void    signals_remove(void);
 void    signals_exec(Process *process);                        // handlers become defaults
 void    signal_set_mask(Thread *thread, uint64_t mask);
+void    signal_block_all(void);                                // on the host; the thread's mask stays what it is
 void    signal_deliver(Thread *thread);                        // what has arrived
 void    signal_fault(Thread *thread, int signal, int code, uint64_t address);     // what the thread's own instruction caused
 bool    signal_is_fatal(const Process *process, int signal);   // by default
@@ -165,13 +178,25 @@ void    signal_stack(Thread *thread);                          // gives this hos
 void    signal_stack_free(Thread *thread);
 
 // thread.c
+// What a new thread or process is told and tells: flags of clone, and where thread ids go.
+typedef struct Start {
+  Thread *thread;
+  pid_t    tid;
+  uint64_t flags, parent_tid, child_tid, pidfd;        // where to put them
+  bool     ready;
+} Start;
+
+int64_t thread_start(Thread *thread, Start start, uint64_t stack, uint64_t tls);      // its tid
+void    thread_tell_tids(Thread *child, const Start *start);
 Thread *thread_new(Process *process, Hart *hart);
 void    thread_free(Thread *thread);
 void    thread_loop(Thread *thread);
 void    process_end(Process *process, int status, int death);
 void    process_kick_others(Thread *self);                     // process->lock is held
-void    thread_exec(Thread *thread, Image *image);
 enum { ENDING_NOT, ENDING_ALL, ENDING_EXEC };                  // why threads leave: the process ends; all but the first, for an exec
+
+// exec.c
+void    thread_exec(Thread *thread, Image *image);             // on the first thread, alone
 
 // table.c
 void    call_make(Thread *thread);                             // the ecall at hart->pc

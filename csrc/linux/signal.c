@@ -53,6 +53,11 @@ static void host_mask(uint64_t mask)
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
 }
 
+void signal_block_all(void)
+{
+  host_mask(ALL_SIGNALS);
+}
+
 // While a signal waits for its delivery the host blocks all others, and the delivery ends that.
 void signal_set_mask(Thread *thread, uint64_t mask)
 {
@@ -77,6 +82,10 @@ static void host_handler(int signal, siginfo_t *info, void *context)
   ucontext_t *at = context;
   int saved = errno;
   if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code > 0) {
+    if (info->si_code == SEGV_ACCERR && linux_thread && written_fault(linux_thread->process, (uintptr_t)info->si_addr)) {
+      errno = saved;
+      return;
+    }
     if (window_recover(signal, info, context)) return;
     check_values(!"a fault outside of guest memory", (uintptr_t)info->si_addr, (uintptr_t)at->uc_mcontext.gregs[REG_RIP]);
   }

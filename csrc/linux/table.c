@@ -113,6 +113,7 @@ static int64_t pass(Thread *thread, const Row *row, const uint64_t *a, Paths *pa
       break;
     case 'p': case 's': case 'b':
       if (!guest_pointer(thread->process, a[i], &pointer)) return -EFAULT;
+      if (thread->process->written && row->shape[i + 1] == 'u') written_touch(thread->process, a[i], a[i + 1]);
       host[i] = (long)pointer;
       break;
     case 'P': case 'L': {

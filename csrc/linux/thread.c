@@ -1,4 +1,4 @@
-// thread: threads, fork, exec, and how all of them end.
+// thread: threads, and how they end.
 // SPDX-License-Identifier: MIT
 #include "linux/linux_int.h"
 #include <errno.h>
@@ -18,14 +18,6 @@
 #include <unistd.h>
 
 enum { HOST_STACK = 256 << 10, ROBUST_MOST = 2048 };
-
-#define ALL_SIGNALS (~(uint64_t)0)
-
-static void block_all(void)
-{
-  uint64_t mask = ALL_SIGNALS & ~NEVER_BLOCKED;
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
-}
 
 Thread *thread_new(Process *process, Hart *hart)
 {
@@ -100,6 +92,7 @@ void process_end(Process *p, int status, int death)
     return;
   }
   if (p->child) {
+    written_tell(p);
     if (death) um_linux_die(death);
     _exit(status);
   }
@@ -243,14 +236,7 @@ void thread_loop(Thread *thread)
 
 // -- New threads ----------------------------------------------------------------------------------------------------------
 
-typedef struct Start {
-  Thread *thread;
-  pid_t    tid;
-  uint64_t flags, parent_tid, child_tid;
-  bool     ready;
-} Start;
-
-static void tell_tids(Thread *child, const Start *start)
+void thread_tell_tids(Thread *child, const Start *start)
 {
   uint32_t tid = (uint32_t)child->tid;
   if (start->flags & CLONE_PARENT_SETTID) put(child, start->parent_tid, &tid, 4);
@@ -269,7 +255,7 @@ static void *thread_main(void *given)
   signal_stack(thread);
   thread->tid = gettid();
   start->tid = thread->tid;
-  tell_tids(thread, start);
+  thread_tell_tids(thread, start);
   pthread_mutex_lock(&p->lock);
   link_thread(thread);
   if (p->ending) thread->exits = true;
@@ -279,7 +265,7 @@ static void *thread_main(void *given)
   signal_set_mask(thread, thread->mask);
   thread_loop(thread);
   if (thread == p->first) run_first(thread);           // a child that this thread forked: the end of that process
-  block_all();
+  signal_block_all();
   if (p->ending != ENDING_ALL) leave_behind(thread);
   pthread_mutex_lock(&p->lock);
   signal_stack_free(thread);
@@ -303,7 +289,7 @@ static int start_host_thread(Start *start)
   return error;
 }
 
-static int64_t new_thread(Thread *thread, Start start, uint64_t stack, uint64_t tls)
+int64_t thread_start(Thread *thread, Start start, uint64_t stack, uint64_t tls)
 {
   Process *p = thread->process;
   Hart *hart = hart_user_clone(thread->hart, NULL);
@@ -318,7 +304,7 @@ static int64_t new_thread(Thread *thread, Start start, uint64_t stack, uint64_t 
   if (start.flags & CLONE_SETTLS) hart->x[REG_TP] = tls;
   child->mask = thread->mask;
   start.thread = child;
-  block_all();
+  signal_block_all();
   int error = start_host_thread(&start);
   if (error) {
     thread_free(child);
@@ -332,220 +318,6 @@ static int64_t new_thread(Thread *thread, Start start, uint64_t stack, uint64_t 
   signal_set_mask(thread, thread->mask);
   return start.tid;                          // the thread itself may be gone by now
 }
-
-// -- Fork -----------------------------------------------------------------------------------------------------------------
-
-// In the child only the calling thread lives. It is the first one from now on; it came from Lua or not, it returns there no more.
-static void become_child(Thread *thread)
-{
-  Process *p = thread->process;
-  for (Thread *t = p->threads, *next; t; t = next) {
-    next = t->next;
-    if (t != thread) thread_free(t);
-  }
-  thread->next = NULL;
-  thread->tid = gettid();
-  thread->drop_to = 0;
-  thread->robust = 0;
-  bool on_lua = p->first == thread;
-  p->threads = p->first = thread;
-  p->thread_count = 1;
-  p->child = true;
-  p->counts = (struct um_linux_counts){ 0 };
-  if (p->vfork_fd >= 0) close(p->vfork_fd);            // of the process that forked us
-  p->vfork_fd = -1;
-  for (unsigned i = 0; !on_lua && i < CALLS_MOST; i++) {
-    if (p->hooked[i]) dprintf(2, "umbra: process %d was forked by a thread that Lua does not run on: its calls are not hooked\n", getpid());
-    if (p->hooked[i]) memset(p->hooked, 0, sizeof p->hooked);
-  }
-  pthread_mutex_init(&p->lock, NULL);
-  pthread_mutex_init(&p->memory, NULL);
-  pthread_cond_init(&p->changed, NULL);
-}
-
-// Waits until the child has left the parent's memory, as after vfork: its end of the pipe closes with an exec or its end.
-static void wait_for_child(int fd)
-{
-  char byte;
-  while (read(fd, &byte, 1) < 0 && errno == EINTR) continue;
-  close(fd);
-}
-
-static int64_t new_process(Thread *thread, Start start, uint64_t stack, uint64_t tls)
-{
-  Process *p = thread->process;
-  int ends[2] = { -1, -1 };
-  block_all();
-  if (thread->signal) return -RESTART;       // it is delivered once, in the parent
-  if (start.flags & CLONE_VFORK && pipe2(ends, O_CLOEXEC) < 0) ends[0] = ends[1] = -1;
-  pthread_mutex_lock(&p->memory);
-  pthread_mutex_lock(&p->lock);
-  pid_t pid = fork();
-  int64_t result = pid < 0 ? -errno : pid;
-  if (pid == 0) {
-    become_child(thread);
-    if (ends[0] >= 0) close(ends[0]);
-    if (ends[1] >= 0) p->vfork_fd = files_put_aside(p, ends[1]);
-    if (stack) thread->hart->x[REG_SP] = stack;
-    if (start.flags & CLONE_SETTLS) thread->hart->x[REG_TP] = tls;
-    start.flags &= ~(uint64_t)CLONE_PARENT_SETTID;
-    tell_tids(thread, &start);
-    signal_set_mask(thread, thread->mask);
-    return 0;
-  }
-  p->counts.forks++;
-  pthread_mutex_unlock(&p->lock);
-  pthread_mutex_unlock(&p->memory);
-  if (ends[1] >= 0) close(ends[1]);
-  uint32_t child = (uint32_t)pid;
-  if (pid > 0 && start.flags & CLONE_PARENT_SETTID) put(thread, start.parent_tid, &child, 4);
-  if (ends[0] >= 0) wait_for_child(ends[0]);
-  signal_set_mask(thread, thread->mask);
-  return result;
-}
-
-enum { KNOWN = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
-               CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | CLONE_DETACHED | CLONE_VFORK | CLONE_UNTRACED | CLONE_PTRACE };
-enum { THREAD_FLAGS = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD };
-
-static int64_t clone_with(Thread *thread, uint64_t flags, uint64_t stack, uint64_t parent_tid, uint64_t child_tid, uint64_t tls)
-{
-  Start start = { .flags = flags, .parent_tid = parent_tid, .child_tid = child_tid };
-  uint64_t signal = flags & CSIGNAL, kinds = flags & ~(uint64_t)CSIGNAL;
-  if (kinds & ~(uint64_t)KNOWN) return -EINVAL;
-  if ((kinds & THREAD_FLAGS) == THREAD_FLAGS) return new_thread(thread, start, stack, tls);
-  // A process that shares some of these but not all: only vfork's way, of which it does not matter to the child whether it shares.
-  if (kinds & (CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_FS) || (kinds & CLONE_VM && !(kinds & CLONE_VFORK))) return -EINVAL;
-  if (signal && signal != SIGCHLD) return -EINVAL;
-  return new_process(thread, start, stack, tls);
-}
-
-int64_t call_clone(Thread *thread, const uint64_t *a)
-{
-  return clone_with(thread, a[0], a[1], a[2], a[4], a[3]);
-}
-
-int64_t call_clone3(Thread *thread, const uint64_t *a)
-{
-  // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, then what asks for more than is done here
-  uint64_t given[11] = { 0 };
-  if (a[1] < 64) return -EINVAL;
-  if (a[1] > sizeof given) return -E2BIG;
-  if (!get(thread, a[0], given, a[1])) return -EFAULT;
-  if (given[0] & (CSIGNAL | CLONE_PIDFD) || given[4] > SIGNALS || given[8] || given[9] || given[10]) return -EINVAL;
-  return clone_with(thread, given[0] | given[4], given[5] ? given[5] + given[6] : 0, given[3], given[2], given[7]);
-}
-
-// -- Exec -----------------------------------------------------------------------------------------------------------------
-
-// The other threads end; then the first one becomes the new program. A thread that is not the first hands it over and ends too.
-static int64_t replace(Thread *thread, Image *image)
-{
-  Process *p = thread->process;
-  pthread_mutex_lock(&p->lock);
-  if (p->ending || p->image) {
-    pthread_mutex_unlock(&p->lock);
-    image_free(image);
-    thread->exits = true;
-    return 0;
-  }
-  p->image = image;
-  atomic_store(&p->ending, ENDING_EXEC);
-  process_kick_others(thread);
-  pthread_mutex_unlock(&p->lock);
-  thread->exits = true;
-  return 0;
-}
-
-// On the first thread, alone: what runs now is `image`.
-void thread_exec(Thread *thread, Image *image)
-{
-  Process *p = thread->process;
-  signals_exec(p);
-  if (p->vfork_fd >= 0) close(p->vfork_fd);
-  p->vfork_fd = -1;
-  thread->clear_tid = thread->robust = 0;
-  thread->alt = (AltStack){ .flags = SS_DISABLE };
-  thread->exits = thread->replaced = false;
-  int64_t result = image_run(thread, image);
-  files_exec(p);                             // not before: the image's own files would be among them
-  if (result < 0) process_end(p, 0, SIGKILL);          // the old program is gone: nobody to tell
-  else signal_set_mask(thread, thread->mask);
-}
-
-// A vector of guest pointers to texts, copied; ends in NULL. NULL with *error.
-static char **copy_vector(Thread *thread, uint64_t gva, size_t *room, int *error)
-{
-  size_t count = 0, space = 16;
-  char **vector = calloc(space, sizeof *vector);
-  char *text = malloc(131072);
-  for (;; count++) {
-    uint64_t at = 0;
-    if (gva && !get(thread, gva + 8 * count, &at, 8)) goto bad;
-    if (!at) break;
-    int64_t length = window_read_text(&thread->process->window, at, text, 131072);
-    if (length == -1) goto bad;
-    if (length == -2 || (size_t)length + 9 > *room) goto big;
-    *room -= (size_t)length + 9;
-    if (count + 2 > space) vector = realloc(vector, (space *= 2) * sizeof *vector);
-    check(vector != NULL);
-    vector[count] = strdup(text);
-    vector[count + 1] = NULL;
-  }
-  free(text);
-  return vector;
-big:
-  *error = E2BIG;
-  goto fail;
-bad:
-  *error = EFAULT;
-fail:
-  free(text);
-  while (count) free(vector[--count]);
-  free(vector);
-  return NULL;
-}
-
-static void free_vector(char **vector)
-{
-  for (char **text = vector; vector && *text; text++) free(*text);
-  free(vector);
-}
-
-static int64_t exec_path(Thread *thread, const char *path, char **argv, char **envp)
-{
-  int error = 0;
-  if (access(path, X_OK) < 0) return -errno;
-  Image *image = image_open(thread->process, path, (const char *const *)argv, (const char *const *)envp, &error, NULL);
-  if (image) return replace(thread, image);
-  if (error != IMAGE_HOST) return -error;
-  if (thread->process->options.strace) dprintf(2, "[%d] umbra: %s is a program of the host\n", thread->tid, path);
-  uint64_t mask = thread->mask;
-  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
-  execve(path, argv, envp);
-  return -errno;
-}
-
-static int64_t exec_at(Thread *thread, int dirfd, uint64_t path_at, uint64_t argv_at, uint64_t envp_at, int flags)
-{
-  char given[PATH_MOST], out[PATH_MOST], link[64];
-  int64_t length = window_read_text(&thread->process->window, path_at, given, sizeof given);
-  if (length < 0) return length == -1 ? -EFAULT : -ENAMETOOLONG;
-  const char *path = path_of(thread, dirfd, given, true, out);
-  if (!length && flags & AT_EMPTY_PATH) snprintf(link, sizeof link, "/proc/self/fd/%d", dirfd), path = link;
-  else if (!length) return -ENOENT;
-  else if (given[0] != '/' && dirfd != AT_FDCWD) snprintf(out, sizeof out, "/proc/self/fd/%d/%.4000s", dirfd, given), path = out;
-  size_t room = (size_t)2 << 20;
-  int error = 0;
-  char **argv = copy_vector(thread, argv_at, &room, &error), **envp = argv ? copy_vector(thread, envp_at, &room, &error) : NULL;
-  int64_t result = envp ? exec_path(thread, path, argv, envp) : -error;
-  free_vector(argv);
-  free_vector(envp);
-  return result;
-}
-
-int64_t call_execve(Thread *thread, const uint64_t *a) { return exec_at(thread, AT_FDCWD, a[0], a[1], a[2], 0); }
-int64_t call_execveat(Thread *thread, const uint64_t *a) { return exec_at(thread, (int)a[0], a[1], a[2], a[3], (int)a[4]); }
 
 // -- What threads say of themselves -----------------------------------------------------------------------------------------
 
@@ -622,7 +394,7 @@ static void finish(Process *p)
 
 static void leave_host(Process *p)
 {
-  block_all();
+  signal_block_all();
   signals_remove();
   signal_stack_free(p->first);
   linux_thread = NULL;
@@ -679,7 +451,7 @@ static void run_first(Thread *thread)
   for (;;) {
     thread_loop(thread);
     if (!thread->exits) return;
-    block_all();
+    signal_block_all();
     if (!p->ending) leave_behind(thread);
     pthread_mutex_lock(&p->lock);
     while (p->thread_count > 1) pthread_cond_wait(&p->changed, &p->lock);

@@ -16,8 +16,9 @@
 enum { WINDOW_BITS = 38 };
 #define WINDOW_BYTES ((uint64_t)1 << WINDOW_BITS)
 
-// State of a guest page. The first three are those of mmap.
-enum { WINDOW_READ = 1, WINDOW_WRITE = 2, WINDOW_EXECUTE = 4, WINDOW_MAPPED = 8, WINDOW_CODE = 16 };   // CODE: a hart has decoded from it
+// State of a guest page. The first three are those of mmap. CODE: a hart has decoded from it; WATCHED: to the host it is read-only
+// until the first store, though the guest may write it.
+enum { WINDOW_READ = 1, WINDOW_WRITE = 2, WINDOW_EXECUTE = 4, WINDOW_MAPPED = 8, WINDOW_CODE = 16, WINDOW_WATCHED = 32 };
 
 typedef struct Window {
   uint8_t *base;               // of guest address 0

@@ -1,4 +1,4 @@
-# prelude: what every guest program of privileged_spec begins with: traps into machine mode that are written down, and an
+# prelude: what every guest program of the privileged specs begins with: traps into machine mode that are written down, and an
 # end that hands the notes to whoever runs the program.
 # SPDX-License-Identifier: MIT
 #

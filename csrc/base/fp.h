@@ -151,8 +151,8 @@ uint64_t fp_number_d(uint64_t a, uint64_t b);
 
 // -- Arithmetic ------------------------------------------------------------------------------------
 //
-// The templates take the format's letter x (s or d) and are instantiated for both; the x86 mnemonics differ
-// in it too.
+// The templates take the format's letter x (s or d), in which the x86 mnemonics differ too; FP_DEFINE_FORMAT, at the end, makes all
+// of them for both.
 
 // clang-format off
 #define FP_DEFINE_BINARY(op, x, Bits, Real, canon)                                                        \
@@ -236,40 +236,22 @@ uint64_t fp_number_d(uint64_t a, uint64_t b);
     return minus ? 1 << 3 : 1 << 4;                                                                       \
   }
 
-FP_DEFINE_BINARY(add, s, uint32_t, FpS, FP_CANON_S)
-FP_DEFINE_BINARY(sub, s, uint32_t, FpS, FP_CANON_S)
-FP_DEFINE_BINARY(mul, s, uint32_t, FpS, FP_CANON_S)
-FP_DEFINE_BINARY(div, s, uint32_t, FpS, FP_CANON_S)
-FP_DEFINE_BINARY(add, d, uint64_t, FpD, FP_CANON_D)
-FP_DEFINE_BINARY(sub, d, uint64_t, FpD, FP_CANON_D)
-FP_DEFINE_BINARY(mul, d, uint64_t, FpD, FP_CANON_D)
-FP_DEFINE_BINARY(div, d, uint64_t, FpD, FP_CANON_D)
-FP_DEFINE_SQRT(s, uint32_t, FpS, FP_CANON_S)
-FP_DEFINE_SQRT(d, uint64_t, FpD, FP_CANON_D)
-FP_DEFINE_MADD(s, uint32_t, FpS)
-FP_DEFINE_MADD(d, uint64_t, FpD)
-FP_DEFINE_PICK(min, s, uint32_t, FpS, "b", |)
-FP_DEFINE_PICK(max, s, uint32_t, FpS, "a", &)
-FP_DEFINE_PICK(min, d, uint64_t, FpD, "b", |)
-FP_DEFINE_PICK(max, d, uint64_t, FpD, "a", &)
-FP_DEFINE_COMPARE(s, uint32_t, FpS)
-FP_DEFINE_COMPARE(d, uint64_t, FpD)
-FP_DEFINE_CLASS(s, uint32_t, 0x7f800000u, 0x00800000u, 0x00400000u)
-FP_DEFINE_CLASS(d, uint64_t, 0x7ff0000000000000u, 0x0010000000000000u, 0x0008000000000000u)
-
 // -- To integer ------------------------------------------------------------------------------------
 //
 // rm is 0 to 4, RC plays no part. 32-bit results come sign-extended, signed or not.
 
-// fp_integral_*: r rounded by rm (RNE, RDN, RUP) to an integral value; raises only NV, for a signalling NaN.
+// fp_rounded_*: r is rounded by rm to an integral value, which raises only NV, for a signalling NaN; by RTZ it stays as it is, for
+// the truncation that follows. False: this host cannot.
 // fp_trunc_*_*: cvtts*2si; drops what does not fit to INT_MIN with NV, raises NX if r was not integral.
-#define FP_DEFINE_INTEGRAL(x, Type)                                                                       \
-  static inline Type fp_integral_##x(Type r, unsigned rm)                                                 \
+#define FP_DEFINE_INTEGRAL(x, Real, Type)                                                                 \
+  static inline bool fp_rounded_##x(Real *r, unsigned rm)                                                 \
   {                                                                                                       \
-    if (rm == FP_RNE) asm volatile("rounds" #x " $8, %0, %0" : "+x"(r));                                  \
-    else if (rm == FP_RDN) asm volatile("rounds" #x " $9, %0, %0" : "+x"(r));                             \
-    else asm volatile("rounds" #x " $10, %0, %0" : "+x"(r));                                              \
-    return r;                                                                                             \
+    if (rm == FP_RTZ) return true;                                                                        \
+    if (rm > FP_RUP || !(fp_host & FP_HOST_SSE41)) return false;                                          \
+    if (rm == FP_RNE) asm volatile("rounds" #x " $8, %0, %0" : "+x"(r->real));                            \
+    else if (rm == FP_RDN) asm volatile("rounds" #x " $9, %0, %0" : "+x"(r->real));                       \
+    else asm volatile("rounds" #x " $10, %0, %0" : "+x"(r->real));                                        \
+    return true;                                                                                          \
   }                                                                                                       \
   static inline int32_t fp_trunc_w_##x(Type r)                                                            \
   {                                                                                                       \
@@ -288,10 +270,7 @@ FP_DEFINE_CLASS(d, uint64_t, 0x7ff0000000000000u, 0x0010000000000000u, 0x0008000
   static inline uint64_t fp_cvt_##to##_##x(Bits a, unsigned rm)                                           \
   {                                                                                                       \
     Real y = {a}, r = {a};                                                                                \
-    if (rm != FP_RTZ) {                                                                                   \
-      if (rm > FP_RUP || !(fp_host & FP_HOST_SSE41)) return fp_to_int_##x(a, rm, TO);                     \
-      r.real = fp_integral_##x(y.real, rm);                                                               \
-    }                                                                                                     \
+    if (!fp_rounded_##x(&r, rm)) return fp_to_int_##x(a, rm, TO);                                         \
     Int n = fp_trunc_##to##_##x(r.real);                                                                  \
     if (__builtin_expect(n == (least), 0)) return fp_to_int_##x(a, rm, TO);                               \
     if (rm != FP_RTZ) fp_trunc_##to##_##x(y.real);                                                        \
@@ -304,26 +283,12 @@ FP_DEFINE_CLASS(d, uint64_t, 0x7ff0000000000000u, 0x0010000000000000u, 0x0008000
   static inline uint64_t fp_cvt_##to##_##x(Bits a, unsigned rm)                                           \
   {                                                                                                       \
     Real y = {a}, r = {a};                                                                                \
-    if (rm != FP_RTZ) {                                                                                   \
-      if (rm > FP_RUP || !(fp_host & FP_HOST_SSE41)) return fp_to_int_##x(a, rm, TO);                     \
-      r.real = fp_integral_##x(y.real, rm);                                                               \
-    }                                                                                                     \
+    if (!fp_rounded_##x(&r, rm)) return fp_to_int_##x(a, rm, TO);                                         \
     if (__builtin_expect(r.bits >= (limit), 0)) return fp_to_int_##x(a, rm, TO);                          \
     int64_t n = fp_trunc_l_##x(r.real);                                                                   \
     if (rm != FP_RTZ) fp_trunc_l_##x(y.real);                                                             \
     return (uint64_t)(int64_t)(Int)n;                                                                     \
   }
-
-FP_DEFINE_INTEGRAL(s, float)
-FP_DEFINE_INTEGRAL(d, double)
-FP_DEFINE_TO_SIGNED(w, s, uint32_t, FpS, int32_t, INT32_MIN, FP_TO_W)
-FP_DEFINE_TO_SIGNED(w, d, uint64_t, FpD, int32_t, INT32_MIN, FP_TO_W)
-FP_DEFINE_TO_SIGNED(l, s, uint32_t, FpS, int64_t, INT64_MIN, FP_TO_L)
-FP_DEFINE_TO_SIGNED(l, d, uint64_t, FpD, int64_t, INT64_MIN, FP_TO_L)
-FP_DEFINE_TO_UNSIGNED(wu, s, uint32_t, FpS, int32_t, 0x4f800000u, FP_TO_WU)
-FP_DEFINE_TO_UNSIGNED(wu, d, uint64_t, FpD, int32_t, 0x41f0000000000000u, FP_TO_WU)
-FP_DEFINE_TO_UNSIGNED(lu, s, uint32_t, FpS, int64_t, 0x5f000000u, FP_TO_LU)
-FP_DEFINE_TO_UNSIGNED(lu, d, uint64_t, FpD, int64_t, 0x43e0000000000000u, FP_TO_LU)
 
 // -- From integer and between formats --------------------------------------------------------------
 
@@ -353,31 +318,45 @@ FP_DEFINE_TO_UNSIGNED(lu, d, uint64_t, FpD, int64_t, 0x43e0000000000000u, FP_TO_
     return r.bits;                                                                                        \
   }
 
-FP_DEFINE_FROM_INT(s, uint32_t, FpS)
-FP_DEFINE_FROM_INT(d, uint64_t, FpD)
+#define FP_DEFINE_CONVERT(to, from, Bits, Real, FromBits, FromReal, canon)                                \
+  static inline Bits fp_cvt_##to##_##from(FromBits a)                                                     \
+  {                                                                                                       \
+    FromReal y = {a};                                                                                     \
+    Real r;                                                                                               \
+    bool nan;                                                                                             \
+    asm volatile("xorps %0, %0\n\tcvts" #from "2s" #to " %2, %0\n\tucomis" #to " %0, %0"                 \
+                 : "=&x"(r.real), "=@ccp"(nan) : "x"(y.real));                                            \
+    return __builtin_expect(nan, 0) ? (canon) : r.bits;                                                   \
+  }
+
+// -- The two formats -------------------------------------------------------------------------------
+//
+// inf, least, quiet: the bits of infinity, of the smallest normal number, and the bit of a quiet NaN; two32, two63: the bits of 2^32
+// and 2^63.
+#define FP_DEFINE_FORMAT(x, Bits, Real, Type, canon, inf, least, quiet, two32, two63)                     \
+  FP_DEFINE_BINARY(add, x, Bits, Real, canon)                                                             \
+  FP_DEFINE_BINARY(sub, x, Bits, Real, canon)                                                             \
+  FP_DEFINE_BINARY(mul, x, Bits, Real, canon)                                                             \
+  FP_DEFINE_BINARY(div, x, Bits, Real, canon)                                                             \
+  FP_DEFINE_SQRT(x, Bits, Real, canon)                                                                    \
+  FP_DEFINE_MADD(x, Bits, Real)                                                                           \
+  FP_DEFINE_PICK(min, x, Bits, Real, "b", |)                                                              \
+  FP_DEFINE_PICK(max, x, Bits, Real, "a", &)                                                              \
+  FP_DEFINE_COMPARE(x, Bits, Real)                                                                        \
+  FP_DEFINE_CLASS(x, Bits, inf, least, quiet)                                                             \
+  FP_DEFINE_INTEGRAL(x, Real, Type)                                                                       \
+  FP_DEFINE_TO_SIGNED(w, x, Bits, Real, int32_t, INT32_MIN, FP_TO_W)                                      \
+  FP_DEFINE_TO_SIGNED(l, x, Bits, Real, int64_t, INT64_MIN, FP_TO_L)                                      \
+  FP_DEFINE_TO_UNSIGNED(wu, x, Bits, Real, int32_t, two32, FP_TO_WU)                                      \
+  FP_DEFINE_TO_UNSIGNED(lu, x, Bits, Real, int64_t, two63, FP_TO_LU)                                      \
+  FP_DEFINE_FROM_INT(x, Bits, Real)
+
+FP_DEFINE_FORMAT(s, uint32_t, FpS, float, FP_CANON_S, 0x7f800000u, 0x00800000u, 0x00400000u, 0x4f800000u, 0x5f000000u)
+FP_DEFINE_FORMAT(d, uint64_t, FpD, double, FP_CANON_D, 0x7ff0000000000000u, 0x0010000000000000u, 0x0008000000000000u,
+                 0x41f0000000000000u, 0x43e0000000000000u)
+FP_DEFINE_CONVERT(s, d, uint32_t, FpS, uint64_t, FpD, FP_CANON_S)
+FP_DEFINE_CONVERT(d, s, uint64_t, FpD, uint32_t, FpS, FP_CANON_D)
 // clang-format on
-
-static inline uint32_t fp_cvt_s_d(uint64_t a)
-{
-  FpD y = { a };
-  FpS r;
-  bool nan;
-  asm volatile("xorps %0, %0\n\tcvtsd2ss %2, %0\n\tucomiss %0, %0"
-               : "=&x"(r.real), "=@ccp"(nan)
-               : "x"(y.real));
-  return __builtin_expect(nan, 0) ? FP_CANON_S : r.bits;
-}
-
-static inline uint64_t fp_cvt_d_s(uint32_t a)
-{
-  FpS y = { a };
-  FpD r;
-  bool nan;
-  asm volatile("xorps %0, %0\n\tcvtss2sd %2, %0\n\tucomisd %0, %0"
-               : "=&x"(r.real), "=@ccp"(nan)
-               : "x"(y.real));
-  return __builtin_expect(nan, 0) ? FP_CANON_D : r.bits;
-}
 
 #undef FP_DEFINE_BINARY
 #undef FP_DEFINE_SQRT
@@ -389,3 +368,5 @@ static inline uint64_t fp_cvt_d_s(uint32_t a)
 #undef FP_DEFINE_TO_SIGNED
 #undef FP_DEFINE_TO_UNSIGNED
 #undef FP_DEFINE_FROM_INT
+#undef FP_DEFINE_CONVERT
+#undef FP_DEFINE_FORMAT

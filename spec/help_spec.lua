@@ -6,6 +6,7 @@ local dev     = require "umbra.dev"
 local device  = require "umbra.device"
 local help    = require "umbra.help"
 local irq     = require "umbra.irq"
+local linux   = require "umbra.linux"
 local machine = require "umbra.machine"
 local mmu     = require "umbra.mmu"
 local refuses = require "spec.support.refuses"
@@ -31,12 +32,13 @@ setup(function()
   objects = {
     block = block.open { path = folder.path .. "/disk.img" }, chardev = port, clock = m.clock, console = m.console, dev = dev.ns16550a { chardev = port },
     gdb = m:gdb { port = 0 }, hart = m.hart,
-    hook = m:hook { pc = 0x80000000, call = function() end }, irq = irq.new(), machine = m, mem = m.mem,
+    hook = m:hook { pc = 0x80000000, call = function() end }, irq = irq.new(), machine = m,
+    linux = linux.new { elf = umbra.assemble("_start: ecall\n", folder.path .. "/program") }, mem = m.mem,
     mmu = mmu.new { mem = m.mem }, symbols = symbols.new(), tlb = tlb.new(),
   }
 end)
 teardown(function()
-  for _, name in ipairs { "dev", "chardev", "block", "irq", "mmu", "tlb" } do objects[name]:close() end
+  for _, name in ipairs { "dev", "chardev", "block", "irq", "linux", "mmu", "tlb" } do objects[name]:close() end
   m:close()
   folder.remove()
 end)

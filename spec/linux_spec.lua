@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local lfs   = require "lfs"
 local linux = require "umbra.linux"
+local machine = require "umbra.machine"
 local refuses = require "spec.support.refuses"
 local tree  = require "spec.support.tree"
 local umbra = require "spec.support.umbra"
@@ -165,20 +166,20 @@ describe("a program that ends by a signal", function()
     local path = compiled("null", "int main(void) { *(volatile int *)0x10 = 1; return 0; }")
     local result = exec_quietly { path }
     assert.equal(139, result.code)
-    assert.matches("^umbra: .-/null: SIGSEGV at pc 0x%x+, touching address 0x10\n=> %x+: c?%.?sw [^\n]*\n", result.err)
+    assert.matches("^umbra: .-/null: SIGSEGV at pc 0x%x+ <main%+0x%x+>, touching address 0x10\n=> %x+: c?%.?sw [^\n]*\n", result.err)
     assert.matches("\n   zero 0000000000000000  ra   %x+ ", result.err)
   end)
 
   it("may have executed what is no instruction, or overflowed its stack", function()
     local result = exec_quietly { compiled("illegal", 'int main(void) { __asm__ volatile(".word 0"); }') }
     assert.equal(132, result.code)
-    assert.matches("SIGILL at pc 0x%x+\n=> %x+: illegal instruction\n", result.err)
+    assert.matches("SIGILL at pc 0x%x+ <main[%+%x]*>\n=> %x+: illegal instruction\n", result.err)
     result = exec_quietly { compiled("deep", [[
       int f(int n) { volatile char a[4096]; a[n & 4095] = n; return f(n + 1) + a[0]; }
       int main(void) { return f(0); }
     ]]) }
     assert.equal(139, result.code)
-    assert.matches("SIGSEGV at pc 0x%x+, touching address 0x3f%x+\n", result.err)
+    assert.matches("SIGSEGV at pc 0x%x+ <f%+0x%x+>, touching address 0x3f%x+\n", result.err)
   end)
 
   it("may have sent it to itself, or a child may have", function()
@@ -349,6 +350,27 @@ describe("umbra.linux", function()
     assert.equal("", result.err)
   end)
 
+  it("gives a program its input, and keeps its files out of its way", function()
+    local echo = compiled("echo", [[
+      #include <fcntl.h>
+      #include <stdio.h>
+      #include <unistd.h>
+      int main(void)
+      {
+        char text[100];
+        while (fgets(text, sizeof text, stdin)) fputs(text, stdout);
+        fflush(stdout);
+        for (int fd = 3; fd < 1100; fd++) close(fd);
+        fprintf(stderr, "%d\n", open("/dev/null", O_RDONLY));
+        return 0;
+      }
+    ]])
+    local result = linux.run { elf = echo, input = "one\ntwo\n", capture = true }
+    assert.equal("one\ntwo\n", result.out)
+    assert.matches("^%d+\n$", result.err)
+    assert.same({ code = 0, out = "", err = result.err }, linux.run { elf = echo, input = "", capture = true })
+  end)
+
   it("refuses at the user's line", function()
     refuses(function() linux.new {} end, "missing key `linux.elf`.*")
     refuses(function() linux.run { elf = "README.md" } end, ".*not an ELF file")
@@ -359,5 +381,68 @@ describe("umbra.linux", function()
     refuses(function() p:run() end, "this process has ended")
     p:close()
     refuses(function() p:run() end, "this linux is closed")
+  end)
+end)
+
+describe("machines/linux-user.lua", function()
+  it("is a machine as others are: parameters, run, registers, memory, symbols, map, counters", function()
+    local m = machine.load("linux-user", { elf = program "hello", args = "a b", capture = true })
+    assert.equal(m.symbols:address "_start", m.cpu[0]:pc())
+    local names = {}
+    m:on("write", function(call)
+      if call.returned then return end
+      names[#names + 1] = m.symbols:name(m.hart:pc()):match "write"
+      names[#names + 1] = m.mem:text(call[2])
+    end)
+    local before = m:counters()
+    local result = m:run()
+    assert.equal("exit 3", tostring(result))
+    assert.equal("exit", result.reason)
+    assert.same({ "write", "hello a b\n" }, names)
+    assert.equal("hello a b\n", m.console:text())
+    local counts = m:counters():since(before)
+    assert.equal(1, counts.calls_by_name.write)
+    assert.is_true(counts.instructions > 10000)
+    m:reset_counters()
+    assert.equal(0, m:counters().instructions)
+    assert.matches("^0x0*10000  0x%x+  r%-xp  [^\n]*hello%-static\n", tostring(m:map()))
+    assert.matches("^process linux%-user: [^\n]*hello%-static %(rv64gc_zba_zbb_zbs%)\n", m:describe())
+    refuses(function() return m.gdb end, "a process has no `gdb`: .*")
+    m:close()
+    refuses(function() return m.mem end, "this linux is closed")
+  end)
+
+  it("knows the names in libraries, wherever they are mapped", function()
+    local m = machine.load("linux-user", { elf = program("hello", "dynamic"), sysroot = CROSS, capture = true })
+    local name
+    m:on("write", function(call) if not call.returned then name = m.symbols:name(m.symbols:address "main") end end)
+    assert.equal("hello\n", m:run().out)
+    assert.equal("main", name)
+    m:close()
+  end)
+
+  it("can be extended, and is refused what a process has not", function()
+    local path = folder.write("shouts.lua", ([[
+      return require "umbra.machine" { extends = "linux-user", name = "greets", process = { env = { GREETING = "moin" }, capture = true } }
+    ]]))
+    local m = machine.load(path, { elf = program "hello" })
+    assert.equal("greets", m.name)
+    assert.equal("moin\n", m:run().out)
+    m:close()
+    refuses(function() machine.build(machine { process = { elf = "x" }, ram = { size = "1M" } }) end, "a machine with a `process` takes no `ram`")
+    refuses(function() machine.build(machine { process = { elv = "x" } }) end, "unknown key `process.elv`, did you mean `elf`%?")
+    refuses(function() machine.load("linux-user", { elf = "README.md" }) end, ".*README.md: not an ELF file")
+  end)
+
+  it("runs by umbra run", function()
+    local result = umbra.run { "run", "linux-user", "elf=" .. program "hello", "args=a b" }
+    assert.same({ code = 3, out = "hello a b\n", err = "" }, result)
+    result = umbra.run { "run", "linux-user", "elf=" .. program "hello", "--stats", "--json" }
+    assert.matches('"write": 1', result.err)
+    assert.matches("r%-xp  [^\n]*hello%-static\n", umbra.run({ "run", "linux-user", "elf=" .. program "hello", "--map" }).out)
+    assert.same({ code = 126, out = "", err = "umbra: missing parameter `elf` (the program, or a script that begins with #!)\n" },
+      umbra.run { "run", "linux-user" })
+    assert.same({ code = 126, out = "", err = "umbra: gdb: a process has none\n" },
+      umbra.run { "run", "linux-user", "elf=" .. program "hello", "gdb=1234" })
   end)
 end)

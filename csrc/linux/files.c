@@ -42,6 +42,8 @@ int files_put_aside(Process *p, int fd)
   return aside;
 }
 
+UM_EXPORT int um_linux_keep(um_linux *p, int fd) { return files_put_aside(p, fd); }
+
 static void each_fd(Process *p, void (*what)(Process *, int))
 {
   DIR *folder = opendir("/proc/self/fd");

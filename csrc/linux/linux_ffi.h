@@ -37,6 +37,9 @@ struct um_linux_counts {
 // A system call of the table, for people and hooks.
 struct um_linux_call { char name[32]; uint32_t number, arguments; uint64_t count; };
 
+// A stretch of guest memory, as /proc/self/maps has it. `name`: the file, or "[heap]" and the like, or "".
+struct um_linux_area { uint64_t from, to, offset; bool readable, writable, executable, shared; char name[4096]; };
+
 // A process of which nothing runs yet. One at a time: signals belong to the host's process as a whole.
 um_linux *um_linux_new(const struct um_linux_options *options, struct um_fault *why);
 void      um_linux_free(um_linux *process);
@@ -54,3 +57,6 @@ void      um_linux_counts(const um_linux *process, struct um_linux_counts *count
 int       um_linux_call(const um_linux *process, uint32_t index, struct um_linux_call *call);   // row `index` of the table; UM_EINVAL past its end
 // Ends this host process as the signal would: what a shell then reports is right.
 void      um_linux_die(int signal);
+int       um_linux_area(um_linux *process, uint32_t index, struct um_linux_area *area);       // by address; UM_EINVAL past the last
+// Moves a descriptor of ours out of the program's way and sight; its new number, which the caller closes.
+int       um_linux_keep(um_linux *process, int fd);

@@ -351,6 +351,20 @@ int memory_describe(Process *p, int fd)
   return 0;
 }
 
+UM_EXPORT int um_linux_area(um_linux *p, uint32_t index, struct um_linux_area *area)
+{
+  pthread_mutex_lock(&p->memory);
+  bool there = index < p->area_count;
+  if (there) {
+    const Area *a = &p->areas[index];
+    *area = (struct um_linux_area){ .from = a->from, .to = a->to, .offset = a->offset, .readable = a->prot & WINDOW_READ,
+                                    .writable = a->prot & WINDOW_WRITE, .executable = a->prot & WINDOW_EXECUTE, .shared = a->shared };
+    snprintf(area->name, sizeof area->name, "%s", area_name(p, a));
+  }
+  pthread_mutex_unlock(&p->memory);
+  return there ? UM_OK : UM_EINVAL;
+}
+
 // -- Calls ----------------------------------------------------------------------------------------------------------------
 
 int64_t call_brk(Thread *thread, const uint64_t *a) { return memory_break(thread, a[0]); }

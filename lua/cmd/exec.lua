@@ -92,38 +92,12 @@ local function environment(added)
   return env
 end
 
-local function show_stats(counts, seconds)
-  local out, names = {}, {}
-  local function line(name, format, ...) out[#out + 1] = ("%-14s " .. format):format(name, ...) end
-  line("instructions", "%.0f", counts.instructions)
-  line("seconds", "%.3f", seconds)
-  line("MIPS", "%.1f", counts.instructions / seconds / 1e6)
-  line("memory", "%.1f MiB mapped", counts.mapped_bytes / 2^20)
-  line("blocks", "%.0f decoded, %.0f dropped", counts.blocks.decoded, counts.blocks.invalidated)
-  line("threads", "%.0f, forks %.0f, signals %.0f", counts.threads + 1, counts.forks, counts.signals)
-  line("system calls", "%.0f, unknown %.0f", counts.calls, counts.unknown_calls)
-  for name in pairs(counts.calls_by_name) do names[#names + 1] = name end
-  table.sort(names, function(a, b)
-    local x, y = counts.calls_by_name[a], counts.calls_by_name[b]
-    return x > y or x == y and a < b
-  end)
-  for i = 1, math.min(#names, 12) do line("  " .. names[i], "%.0f", counts.calls_by_name[names[i]]) end
-  io.stderr:write(table.concat(out, "\n"), "\n")
-end
-
 local function run_program(options, path, args)
-  local host, linux = require "umbra.host", require "umbra.linux"
-  host.restore_sigpipe()
-  local process = linux.new {
+  local linux, process = require "umbra.linux", require "umbra.process"
+  local p = linux.new {
     elf = path, args = args, sysroot = options.sysroot, isa = options.cpu, strace = options.strace, env = environment(options.env),
   }
-  local start = host.seconds()
-  local result = process:run()
-  if options.stats then show_stats(process:counters(), host.seconds() - start) end
-  if result.fault then io.stderr:write("umbra: ", path, ": ", process:report(result), "\n") end
-  process:close()
-  if result.signal then require("umbra.clib").C.um_linux_die(result.signal) end
-  return result.code
+  return process.finish(p, options.stats and function(counts, seconds) io.stderr:write(process.stats(counts, seconds)) end)
 end
 
 local function run(args)

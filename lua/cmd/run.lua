@@ -286,6 +286,18 @@ local function show_map(m, options)
   return options.dtb and write_tree(m, options) or 0
 end
 
+-- A machine that is a process: standard streams and exit code are the program's.
+local function run_process(m, options)
+  for _, key in ipairs { "dtb", "gdb", "timeout" } do
+    if options[key] then misuse("%s%s: a process has none", key == "gdb" and "" or "--", key) end
+  end
+  if options.map then return show_map(m, options) end
+  return require("umbra.process").finish(m, options.stats and function(counts, seconds)
+    counts.seconds = seconds
+    io.stderr:write(options.json and json(counts, "") .. "\n" or require("umbra.process").stats(counts, seconds))
+  end)
+end
+
 local function run(args)
   local options, given = parse(args)
   if options.help and not options.file then
@@ -298,6 +310,7 @@ local function run(args)
     io.write(HELP, "\nParameters of ", file, ":\n", table.concat(param.help(rows), "\n"), "\n")
     return 0
   end
+  if description.process then return run_process(machine.build(description), options) end
   local _, problem = boot.guest(description.boot)
   if problem then error(problem, 0) end
   local m = machine.build(description)

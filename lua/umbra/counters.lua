@@ -8,9 +8,9 @@ local Counters = {}
 Counters.__index = Counters
 
 -- What is no count of events but how much there is now.
-local LEVELS = { alive = true, bytes = true }
+local LEVELS = { alive = true, bytes = true, mapped_bytes = true }
 -- What is listed by what happened: what did not is left out.
-local SPARSE = { exceptions = true, interrupts = true }
+local SPARSE = { exceptions = true, interrupts = true, calls_by_name = true }
 
 local function difference(now, before, sparse)
   local result = {}

@@ -28,6 +28,7 @@ help.OBJECTS = {
   hart     = { page = "cpu", as = "hart", options = function() return { { "cpu = {...}", require("umbra.cpu").OPTIONS } } end },
   hook     = { page = "hook", as = "h", options = function() return { { "m:hook {...}", require("umbra.hook").OPTIONS } } end },
   irq      = { page = "irq", as = "line" },
+  linux    = { page = "linux", as = "process", options = function() return { { "linux.new {...}", require("umbra.linux").OPTIONS } } end },
   machine  = { page = "machine", as = "m", options = function() return require("umbra.machine").OPTIONS end },
   mem      = { page = "mem", as = "m" },
   mmu      = { page = "mmu", as = "w" },

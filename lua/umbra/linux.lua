@@ -7,10 +7,13 @@ local bit    = require "bit"
 local ffi    = require "ffi"
 local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
+local counters = require "umbra.counters"
 local cpu    = require "umbra.cpu"
 local fault  = require "umbra.fault"
 local handle = require "umbra.handle"
+local image  = require "umbra.image"
 local schema = require "umbra.schema"
+local symbols = require "umbra.symbols"
 
 local C = clib.C
 local H = clib.host [[
@@ -20,26 +23,56 @@ int um_linux_dup(int fd, int command, int least) __asm__("fcntl");
 int um_linux_dup2(int from, int to) __asm__("dup2");
 int um_linux_shut(int fd) __asm__("close");
 ssize_t um_linux_pread(int fd, void *to, size_t size, int64_t at) __asm__("pread64");
+ssize_t um_linux_pwrite(int fd, const void *from, size_t size, int64_t at) __asm__("pwrite64");
 int64_t um_linux_seek(int fd, int64_t at, int from) __asm__("lseek64");
 ]]
 
 local linux = {}
 local Linux = { noun = "linux" }
-Linux.__index = Linux
+local made_once = {}                              -- what a process makes when it is first asked for: name -> function
+
+-- What other machines have and a process has not is refused in one line.
+local MISSING = {
+  hook = "m:on(NAME, f) sees its system calls", console = "capture = true keeps what it prints", reset = "build another one",
+  start = "m:run() runs it to its end", gdb = "none can connect to one", log = "strace = true prints its system calls",
+  ram = "its memory is m:map()", clock = "its time is the host's",
+}
+
+function Linux.__index(self, key)
+  if made_once[key] then
+    self[key] = made_once[key](self)
+    return self[key]
+  end
+  if Linux[key] == nil and MISSING[key] then fault.raise("a process has no `%s`: %s", key, MISSING[key]) end
+  return Linux[key]
+end
 
 linux.ISA = "rv64gc_zba_zbb_zbs"
 
 linux.OPTIONS = {
   { "elf",     type = "path", required = true, help = "the program, or a script that begins with #!" },
-  { "args",    type = "table", default = {}, help = "its arguments, without its name" },
+  { "args",    type = "any", default = {}, help = "its arguments, without its name: a list, or text that is split at blanks" },
   { "name",    type = "string", help = "its argument 0; the program's path when not given" },
   { "env",     type = "table", help = "its environment as { NAME = value }; ours when not given" },
   { "sysroot", type = "path", help = "folder in which absolute paths are tried first" },
   { "isa",     type = "string", default = linux.ISA, help = "instruction set" },
   { "fuse",    type = "boolean", default = true, help = "run fused sequences" },
   { "strace",  type = "boolean", default = false, help = "print every system call to standard error" },
+  { "input",   type = "string", help = "bytes for its standard input; ours when not given" },
   { "capture", type = "boolean", default = false, help = "keep what it prints: result.out and result.err" },
 }
+
+-- A copy of options with defaults; `where` names them in refusals.
+function linux.check(options, where)
+  options = schema.check(options, linux.OPTIONS, where)
+  if type(options.args) == "string" then
+    local list = {}
+    for word in options.args:gmatch "%S+" do list[#list + 1] = word end
+    options.args = list
+  end
+  if type(options.args) ~= "table" then fault.raise("`%s.args` must be a list of texts or text, not %s", where, schema.show(options.args)) end
+  return options
+end
 
 -- Names of signals, for people.
 linux.SIGNALS = { [1] = "SIGHUP", [2] = "SIGINT", [3] = "SIGQUIT", [4] = "SIGILL", [5] = "SIGTRAP", [6] = "SIGABRT", [7] = "SIGBUS", [8] = "SIGFPE",
@@ -82,9 +115,12 @@ function linux.find(path, sysroot)
   return there(sysroot .. "/usr/bin/" .. path) or there(sysroot .. "/bin/" .. path) or path
 end
 
--- linux.new { elf = "a.out", args = { "x" } }: a process of which nothing has run yet.
+local Hart = {}
+Hart.__index = Hart
+
+-- linux.new { elf = "a.out", args = { "x" } }: a process of which nothing has run yet. It is a machine, too: machines/linux-user.lua.
 function linux.new(options)
-  options = schema.check(options, linux.OPTIONS, "linux")
+  options = linux.check(options, "linux")
   local why, o = ffi.new "struct um_fault", ffi.new "struct um_linux_options"
   local sysroot = options.sysroot and options.sysroot:gsub("(.)/+$", "%1")
   if sysroot and sysroot:sub(1, 1) ~= "/" then sysroot = require("umbra.host").folder() .. sysroot end
@@ -95,8 +131,13 @@ function linux.new(options)
   local ptr = C.um_linux_new(o, why)
   if ptr == nil then fault.raise("%s", ffi.string(why.text)) end
   local self = handle.new(Linux, ptr, C.um_linux_free, {
-    why = why, event = ffi.new "struct um_linux_event", hooks = {}, capture = options.capture, isa = options.isa, path = path, started = false,
+    name = "linux-user", why = why, event = ffi.new "struct um_linux_event", hooks = {}, capture = options.capture, input = options.input,
+    isa = options.isa, path = path,
   })
+  self.hart = setmetatable({ process = self, isa = options.isa }, Hart)
+  self.cpu = { [0] = self.hart }
+  self.mem = setmetatable({ process = self }, linux.Memory)
+  if options.capture then self.console = setmetatable({ process = self }, linux.Console) end
   if C.um_linux_load(ptr, path, arguments, texts(env, "env"), why) < 0 then
     local text = ffi.string(why.text)
     self:close()
@@ -152,33 +193,83 @@ local function serve(self)
   end
 end
 
--- Standard output and error go to files in memory until `restore`, which returns what came.
-local function captured()
-  local saved, files = {}, {}
-  for fd = 1, 2 do
-    files[fd] = H.um_linux_memfd("out", 1)
-    saved[fd] = H.um_linux_dup(fd, 1030, 900)     -- F_DUPFD_CLOEXEC
-    H.um_linux_dup2(files[fd], fd)
+-- The program's standard streams ---------------------------------------------------------------------------------------------
+
+local CLOEXEC = 1                                 -- of memfd_create
+local F_DUPFD_CLOEXEC = 1030
+
+-- A file in memory that the program neither sees nor can close.
+local function hidden_file(self)
+  local fd = H.um_linux_memfd("stream", CLOEXEC)
+  if fd < 0 then fault.raise "capture: the host gives no file in memory" end
+  return C.um_linux_keep(self.ptr, fd)
+end
+
+local function contents(fd)
+  local size = tonumber(H.um_linux_seek(fd, 0, 2))
+  local buffer = ffi.new("uint8_t[?]", math.max(size, 1))
+  return ffi.string(buffer, math.max(tonumber(H.um_linux_pread(fd, buffer, size, 0)), 0))
+end
+
+-- Standard output and error (capture) go to files in memory, standard input (input) comes from one, until the function that is
+-- returned is called.
+local function redirect(self)
+  local saved = {}
+  local function put(fd, file)
+    saved[fd] = H.um_linux_dup(fd, F_DUPFD_CLOEXEC, 3)
+    if saved[fd] >= 0 then saved[fd] = C.um_linux_keep(self.ptr, saved[fd]) end
+    H.um_linux_dup2(file, fd)
   end
+  self.files = {}
+  for fd = self.input and 0 or 1, self.capture and 2 or 0 do
+    self.files[fd] = hidden_file(self)
+    put(fd, self.files[fd])
+  end
+  if self.input then H.um_linux_pwrite(0, self.input, #self.input, 0) end
   return function()
-    local out = {}
-    for fd = 1, 2 do
-      H.um_linux_dup2(saved[fd], fd)
-      local size = tonumber(H.um_linux_seek(files[fd], 0, 2))
-      local buffer = ffi.new("uint8_t[?]", math.max(size, 1))
-      H.um_linux_pread(files[fd], buffer, size, 0)
-      out[fd] = ffi.string(buffer, size)
-      H.um_linux_shut(files[fd])
-      H.um_linux_shut(saved[fd])
+    for fd = 0, 2 do
+      if saved[fd] then
+        if saved[fd] < 0 then H.um_linux_shut(fd) else H.um_linux_dup2(saved[fd], fd) end
+        H.um_linux_shut(saved[fd])
+      end
     end
-    return out[1], out[2]
+    local out, err = self.capture and contents(self.files[1]), self.capture and contents(self.files[2])
+    for fd = 0, 2 do
+      if self.files[fd] then H.um_linux_shut(self.files[fd]) end
+    end
+    self.files, self.printed = nil, out
+    return out or nil, err or nil
   end
 end
+
+-- m.console of a process whose output is captured.
+local Console = {}
+Console.__index = Console
+linux.Console = Console
+
+-- All that it has written to standard output so far.
+function Console:text() return self.process.files and contents(self.process.files[1]) or self.process.printed or "" end
+function Console:describe() return ("console: %d bytes printed"):format(#self:text()) end
+
+-- State ----------------------------------------------------------------------------------------------------------------------
 
 local ABI = {}
 for i, name in ipairs { "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7",
                         "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6" } do ABI[name] = i end
 ABI.zero, ABI.pc = 0, 32
+
+-- m.cpu[0]: the first thread.
+function Hart:reg(name) return self.process:reg(name) end
+function Hart:pc() return self.process:reg "pc" end
+
+-- m.mem: the process's memory by its own addresses.
+local Memory = {}
+Memory.__index = Memory
+linux.Memory = Memory
+
+function Memory:read(at, size) return self.process:read(at, size) end
+function Memory:write(at, bytes) self.process:write(at, bytes) end
+function Memory:text(at, most) return self.process:text(at, most) end
 
 -- A register of the first thread by name ("a0", "pc").
 function Linux:reg(name)
@@ -208,11 +299,74 @@ function Linux:write(gva, bytes)
   fault.check(C.um_linux_write(self.ptr, bits.u64(gva), bytes, #bytes, self.why), self.why)
 end
 
+local Map = {}
+
+function Map:__tostring()
+  local lines = {}
+  for i, row in ipairs(self) do lines[i] = ("0x%012x  0x%012x  %s  %s"):format(row.at, row.at + row.size - 1, row.access, row.name) end
+  return table.concat(lines, "\n")
+end
+
+-- The memory map by address: { at =, size =, access = "r-xp", name = file or "[heap]" or "", offset = in the file } a row.
+function Linux:map()
+  local area, list = ffi.new "struct um_linux_area", setmetatable({}, Map)
+  while C.um_linux_area(self.ptr, #list, area) >= 0 do
+    list[#list + 1] = {
+      at = tonumber(area.from), size = tonumber(area.to - area.from), offset = tonumber(area.offset), name = ffi.string(area.name),
+      access = (area.readable and "r" or "-") .. (area.writable and "w" or "-") .. (area.executable and "x" or "-") .. (area.shared and "s" or "p"),
+    }
+  end
+  return list
+end
+
+-- How far behind the addresses in an ELF file the area `row` lies; nil: it is no ELF file's.
+local function bias_of(bytes, row)
+  local ok, parsed = pcall(image.parse, bytes, row.name)
+  for _, segment in ipairs(ok and parsed.segments or {}) do
+    local skew = segment.offset % 4096
+    if segment.offset - skew == row.offset then return row.at - (tonumber(segment.virtual_at) - skew) end
+  end
+end
+
+-- The names of what is mapped now: the program's, its interpreter's, its libraries'. Closed with the process.
+function made_once.symbols(self)
+  local names, done = symbols.new(), {}
+  for _, row in ipairs(self:map()) do
+    if row.access:find "x" and not done[row.name] then
+      done[row.name] = true
+      local bytes = row.name:find "^/" and image.read(row.name)
+      local bias = bytes and bias_of(bytes, row)
+      if bias then pcall(names.parse, names, bytes, row.name, bias) end                  -- one without names has none
+    end
+  end
+  return names
+end
+
+-- What it is and its memory map as text.
+function Linux:describe()
+  return ("process %s: %s (%s)\n%s"):format(self.name, self.path, self.isa, tostring(self:map()))
+end
+
 -- Runs the program to its end: { code = 0 to 255 } or { signal = number }, with `fault` = { pc =, address = } where an instruction
--- of its own ended it; with capture also out and err.
-function Linux:run()
+-- of its own ended it; with capture also out and err. `reason` is "exit" or "signal".
+local function result_of(event)
+  local result, derived = {}, {}
+  if event.reason == C.UM_LINUX_EXITED then
+    result.code, derived.reason = event.code, "exit"
+  else
+    result.signal, derived.reason = event.code, "signal"
+    if event.fault then result.fault = { pc = bits.number(event.pc), address = bits.number(event.address) } end
+  end
+  return setmetatable(result, {
+    __index = derived,
+    __tostring = function(r) return r.code and "exit " .. r.code or linux.SIGNALS[r.signal] or "signal " .. r.signal end,
+  })
+end
+
+function Linux:run(options)
+  schema.check(options or {}, {}, "run")
   io.stdout:flush()
-  local restore = self.capture and captured()
+  local restore = redirect(self)
   local event = self.event
   local ok, problem = pcall(function()
     repeat
@@ -220,20 +374,15 @@ function Linux:run()
       if event.reason == C.UM_LINUX_CALL then serve(self) end
     until event.reason ~= C.UM_LINUX_CALL
   end)
-  local result = {}
-  if restore then result.out, result.err = restore() end
+  local out, err = restore()
   if not ok then error(problem, 0) end
-  if event.reason == C.UM_LINUX_EXITED then
-    result.code = event.code
-  else
-    result.signal = event.code
-    if event.fault then result.fault = { pc = bits.number(event.pc), address = bits.number(event.address) } end
-  end
+  local result = result_of(event)
+  result.out, result.err = out, err
+  self.ended = result
   return result
 end
 
--- What was counted: instructions, calls by name, ...
-function Linux:counters()
+local function tally(self)
   local counts, call, index = ffi.new "struct um_linux_counts", ffi.new "struct um_linux_call", 0
   C.um_linux_counts(self.ptr, counts)
   local by_name = {}
@@ -241,13 +390,22 @@ function Linux:counters()
     if call.count > 0 then by_name[ffi.string(call.name)] = tonumber(call.count) end
     index = index + 1
   end
-  return {
+  return counters.new {
     instructions = tonumber(counts.instructions), accesses = tonumber(counts.accesses),
     blocks = { decoded = tonumber(counts.decoded), invalidated = tonumber(counts.invalidated) },
     calls = tonumber(counts.calls), calls_by_name = by_name, unknown_calls = tonumber(counts.unknown),
     threads = tonumber(counts.threads), forks = tonumber(counts.forks), signals = tonumber(counts.signals), mapped_bytes = tonumber(counts.mapped_bytes),
   }
 end
+
+-- What was counted: instructions, calls by name, ... m:counters():since(before) is the difference.
+function Linux:counters()
+  local now = tally(self)
+  return self.counted and now:since(self.counted) or now
+end
+
+-- Counting begins anew.
+function Linux:reset_counters() self.counted = tally(self) end
 
 local function word_at(self, pc)
   local ok, bytes = pcall(self.read, self, pc, 4)
@@ -261,7 +419,8 @@ end
 function Linux:report(result)
   local lines, at = {}, result.fault
   local name = linux.SIGNALS[result.signal] or "signal " .. result.signal
-  lines[1] = ("%s at pc 0x%s"):format(name, bit.tohex(bits.u64(at.pc), 16):gsub("^0+(.)", "%1"))
+  local place = self.symbols:name(at.pc)
+  lines[1] = ("%s at pc 0x%s%s"):format(name, bit.tohex(bits.u64(at.pc), 16):gsub("^0+(.)", "%1"), place and " <" .. place .. ">" or "")
   if result.signal == 11 or result.signal == 7 then
     lines[1] = lines[1] .. (", touching address 0x%s"):format(bit.tohex(bits.u64(at.address), 16):gsub("^0+(.)", "%1"))
   end
@@ -283,7 +442,11 @@ function Linux:report(result)
   return table.concat(lines, "\n")
 end
 
-function Linux:close() handle.close(self) end
+function Linux:close()
+  local names = rawget(self, "symbols")
+  if names then names:close() end
+  handle.close(self)
+end
 
 -- linux.run { elf = "a.out", capture = true }: runs a program from start to end and returns what Linux:run does.
 function linux.run(options)

@@ -22,6 +22,7 @@ local handle      = require "umbra.handle"
 local hash        = require "umbra.hash"
 local hook        = require "umbra.hook"
 local host        = require "umbra.host"
+local linux       = require "umbra.linux"
 local log         = require "umbra.log"
 local luadev      = require "umbra.device"
 local mem         = require "umbra.mem"
@@ -242,6 +243,11 @@ end
 -- Builds a machine from a description.
 function machine.build(described)
   if not description.is(described) then fault.raise("machine.build takes what machine {...} returns, not %s", schema.show(described)) end
+  if described.process then
+    local process = linux.new(described.process)
+    process.name, process.description = described.name, described
+    return process
+  end
   local self = setmetatable({
     name = described.name, description = described, ram = described.ram, timebase = described.timebase, harts = described.harts,
     is_virtual = described.rate ~= nil, seed = described.seed or (described.rate and FIXED_SEED or 0), done = 0,

@@ -7,6 +7,7 @@ local cpu     = require "umbra.cpu"
 local devices = require "devices"
 local fault   = require "umbra.fault"
 local image   = require "umbra.image"
+local linux   = require "umbra.linux"
 local log     = require "umbra.log"
 local param   = require "umbra.param"
 local ring    = require "umbra.ring"
@@ -29,6 +30,7 @@ local TOP = {
   { "ram", type = "table", required = true, help = "ram = { at = 0x80000000, size = \"512M\" }" },
   { "map", type = "table", default = {}, help = "the devices" },
   { "boot", type = "table", default = {}, help = "what runs" },
+  { "process", type = "table", help = "instead of all of these: a program for RISC-V Linux (umbra.linux)" },
   { "console", type = "string", help = "row whose text is the machine's; default: the first that has one" },
   { "timebase", type = "integer", default = 10000000, min = 1, max = 1000000000, help = "ticks of the guest's clock a second" },
   { "clock", type = "enum", values = { "wall", "virtual" }, default = "wall", help = "guest time: the host's, or counted in instructions" },
@@ -157,16 +159,29 @@ local function check_cpu(options)
   return cpu.check(own, "cpu"), harts
 end
 
+-- A process instead of harts, RAM and devices: machines/linux-user.lua.
+local function check_process(raw)
+  local names = {}
+  for key in pairs(raw) do names[#names + 1] = key end
+  table.sort(names)
+  for _, key in ipairs(names) do
+    if not (key == "name" or key == "extends" or key == "process") then fault.raise("a machine with a `process` takes no `%s`", tostring(key)) end
+  end
+  local process = linux.check(param.resolve(raw.process, linux.OPTIONS), "process")
+  return setmetatable({ raw = raw, name = schema.check({ name = raw.name }, { TOP[1] }).name, process = process }, Description)
+end
+
 -- Checks a description. What a script gets back can be built by machine.build; a machine file returns it.
 function description.check(options)
   if type(options) ~= "table" then fault.raise("machine takes a table, not %s", schema.show(options)) end
   local base = base_of(options)
   local raw = over(base and base.raw, options)
-  for _, key in ipairs { "cpu", "ram", "boot" } do
+  for _, key in ipairs { "cpu", "ram", "boot", "process" } do
     local own = options[key]
     if own ~= nil and type(own) ~= "table" then fault.raise("`%s` must be a table, not %s", key, schema.show(own)) end
-    if base or own then raw[key] = over(base and base.raw[key], own) end
+    if raw[key] ~= nil then raw[key] = over(base and base.raw[key], own) end
   end
+  if raw.process then return check_process(raw) end
   if raw.boot then                                -- paths are found from the file they stand in
     local own = {}
     for key in pairs(options.boot or {}) do own[key] = raw.boot[key] end
@@ -265,7 +280,8 @@ function description.is(value) return getmetatable(value) == Description end
 
 -- What is checked by which rows, for help: { title, rows } each.
 description.OPTIONS = {
-  { "machine {...}", TOP }, { "cpu = {...}", with_harts(cpu.OPTIONS) }, { "ram = {...}", RAM }, { "boot = {...}", BOOT }, { "map = { {...} }", ROW },
+  { "machine {...}", TOP }, { "cpu = {...}", with_harts(cpu.OPTIONS) }, { "ram = {...}", RAM }, { "boot = {...}", BOOT },
+  { "process = {...}", linux.OPTIONS }, { "map = { {...} }", ROW },
 }
 
 return description

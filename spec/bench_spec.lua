@@ -340,6 +340,34 @@ describe("a process", function()
     assert.matches("exit code 3; it said last: why", measure({ command = { "sh", "-c", "echo why >&2; exit 3" } }).error)
     assert.matches("still running after 0.3 seconds", measure({ command = { "sleep", "10" }, limit = 0.3 }).error)
   end)
+
+  -- A shell script that answers lines, each after `seconds`.
+  local function answering(seconds, text)
+    return { "sh", "-c", ("sleep 0.3; echo ready; while read -r line; do sleep %s; echo %s; done"):format(seconds, text) }
+  end
+
+  it("may be started once and told a line a turn, beside its peers", function()
+    local record = measure { ready = "ready", mark = "did this", line = function() return "this" end, sides = {
+      { "short", command = answering("0.01", "did $line") }, { "long", command = answering("0.1", "did $line") },
+    } }
+    assert.is_nil(record.error)
+    assert.is_true(record.sides[1].estimate.median.value < 0.1e9)          -- without its start
+    assert.is_true(record.sides[2].estimate.least >= 0.1e9)
+    assert.matches("short is faster", report.text(record))
+    assert.equal("", tree.run "ps -eo stat,args | grep '^[^Z].*[s]leep 0.3; echo ready'")
+  end)
+
+  it("that is told lines must be ready, answer and stay", function()
+    local function why(command, more)
+      local options = { command = command, ready = "ready", line = "this", mark = "did this", limit = 0.6 }
+      for key, value in pairs(more or {}) do options[key] = value end
+      return measure(options).error
+    end
+    assert.matches("exit code 4 before it printed \"ready\"; it said last: sorry", why { "sh", "-c", "echo sorry; exit 4" })
+    assert.matches("still running after 0.6 seconds", why { "sleep", "10" })
+    assert.matches("still running after 0.6 seconds", why(answering("0", "nothing")))
+    assert.matches("exit code 5 before it printed \"did this\"", why { "sh", "-c", "echo ready; read -r line; exit 5" })
+  end)
 end)
 
 describe("a scenario", function()
@@ -349,6 +377,8 @@ describe("a scenario", function()
       { function() bench.component { name = "x" } end, "missing key `component.routine`" },
       { function() bench.guest { name = "x", machin = print } end, "did you mean `machine`" },
       { function() bench.process { name = "x", command = {}, sides = { { "a" }, { "a" } } } end, "there are two sides \"a\"" },
+      { function() bench.process { name = "x", command = {}, ready = "r", line = "l" } end, "missing key `process.mark`: with `ready`" },
+      { function() bench.process { name = "x", command = {}, line = "l" } end, "`process.line` without `process.ready`" },
       { function() local _ = bench { name = "x" } end, "without a case" },
       { function() local _ = bench { 5 } end, "`bench%[1%]` must be bench.component" },
       { function() bench.contract { { name = "x", of = "y", figure = "ns", published = "z" } } end, "needs either" },

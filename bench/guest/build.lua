@@ -102,8 +102,9 @@ end
 function build.native_program(name) return compile(HOST, name, "native", { "native.c", name .. ".c" }) end
 function build.linux_program(name) return compile(LINUX, name, "linux", { "native.c", name .. ".c" }) end
 
--- copy.c for riscv64 Linux.
+-- copy.c and os.c for riscv64 Linux.
 function build.linux_copy() return compile(LINUX, "copy", "linux", { "copy.c" }) end
+function build.linux_os() return compile(LINUX, "os", "linux", { "os.c" }) end
 
 -- What the host computes: its checksum as decimal text, and the seconds of CPU time it took.
 function build.native(name, repeats)

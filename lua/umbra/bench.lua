@@ -49,6 +49,8 @@ local KINDS = {
   process = {
     { "command", type = "any", help = "a list of words, or function(p) that gives one" },
     { "mark", type = "string", help = "text whose printing ends the measured time; nil: the end of the command" },
+    { "ready", type = "string", help = "text with which the command, started once, asks for `line`; nil: it is run for every sample" },
+    { "line", type = "any", help = "what it is told then, or function(p) that gives it; `mark` is measured from there" },
     { "code", type = "integer", default = 0, min = 0, max = 255, help = "exit code that is expected" },
   },
 }
@@ -79,6 +81,10 @@ local function sides_of(kind, options)
       if own[key] then side[key] = value elseif key ~= 1 then side.params[key] = value end
     end
     if side[MUST[kind]] == nil then fault.raise("missing key `%s.%s`", kind, MUST[kind]) end
+    for _, key in ipairs { "line", "mark" } do
+      if side.ready and side[key] == nil then fault.raise("missing key `%s.%s`: with `ready` there is a line to send and a mark to wait for", kind, key) end
+    end
+    if side.line and not side.ready then fault.raise("`%s.line` without `%s.ready`, the text it waits for", kind, kind) end
     sides[i] = side
   end
   if #sides == 0 then fault.raise("`%s.sides` must be a list of { \"name\", key = value }", kind) end

@@ -200,52 +200,117 @@ local function installed(program)
 end
 sample.installed = installed
 
--- Runs a command to its end: nanoseconds until it printed `mark` (nil: until it ended), and of CPU time. It has a process group of its own:
--- what it started and left behind ends with it, and so does what holds on to its output.
-local function run_command(words, mark, code_wanted, context)
-  local out, err, said, code, signal, marked = uv.new_pipe(), uv.new_pipe(), "", nil, nil, nil
-  local limit, look = host.wall() + context.limit * 1e9, uv.new_timer()
-  local cpu, start = host.used(-1), host.wall()
-  local process, pid = uv.spawn(words[1], { args = { unpack(words, 2) }, stdio = { nil, out, err }, detached = true },
-    function(c, s) code, signal = c, s end)
-  if not process then
-    for _, handle in ipairs { out, err, look } do handle:close() end
-    error(("cannot start %s: %s"):format(words[1], pid), 0)
+-- A command that runs, in a process group of its own: what it started and left behind ends with it, and so does what holds on to its output.
+local Command = {}
+Command.__index = Command
+
+local function start(words, context, input)
+  local self = setmetatable({ name = words[1], said = "", seen = 0, context = context, input = input }, Command)
+  local out, err = uv.new_pipe(), uv.new_pipe()
+  self.process, self.pid = uv.spawn(words[1], { args = { unpack(words, 2) }, stdio = { input, out, err }, detached = true },
+    function(code, signal) self.code, self.signal = code, signal end)
+  if not self.process then
+    for _, handle in ipairs { out, err, input } do handle:close() end
+    error(("cannot start %s: %s"):format(words[1], self.pid), 0)
   end
-  local function listen(pipe)
+  self.open = 2
+  for _, pipe in ipairs { out, err } do
     pipe:read_start(function(_, bytes)
-      if not bytes then return pipe:close() end
-      said = (#said > 65536 and said:sub(-4096) or said) .. bytes
-      if mark and not marked and said:find(mark, 1, true) then marked = host.wall() - start end
+      if not bytes then return pipe:close(function() self.open = self.open - 1 end) end
+      self.said = self.said .. bytes
+      if self.on_text then self.on_text() end
     end)
   end
-  listen(out)
-  listen(err)
-  local stopped, late
+  return self
+end
+
+-- How it ended.
+function Command:ended() return self.signal ~= 0 and "signal " .. self.signal or "exit code " .. self.code end
+
+-- Runs events until done(), or the command has ended. Raises what the user or the clock has against it.
+function Command:wait(done)
+  local context = self.context
+  local limit, look, stopped, late = host.wall() + context.limit * 1e9, uv.new_timer(), nil, nil
   look:start(100, 100, function()
     stopped, late = stopped or context.stop(), host.wall() > limit
-    if stopped or late then uv.kill(-pid, "sigkill") end
+    if stopped or late then uv.kill(-self.pid, "sigkill") end
   end)
-  while code == nil do uv.run "once" end
-  local wall = host.wall() - start
-  uv.kill(-pid, "sigkill")
+  while not done() and self.code == nil do uv.run "once" end
   look:close()
-  process:close()
-  uv.run()
-  cpu = host.used(-1) - cpu
   if stopped then error(Stopped, 0) end
-  if late then error(("%s: still running after %g seconds"):format(words[1], context.limit), 0) end
-  if signal ~= 0 or code ~= code_wanted then
-    error(("%s: %s; it said last: %s"):format(words[1], signal ~= 0 and "signal " .. signal or "exit code " .. code, said:sub(-200)), 0)
+  if late then error(("%s: still running after %g seconds"):format(self.name, context.limit), 0) end
+end
+
+-- Waits for `text` behind what was waited for before; the time when it was there.
+function Command:expect(text)
+  local at
+  self.on_text = function()
+    local _, last = self.said:find(text, self.seen + 1, true)
+    if last and not at then at, self.seen = host.wall(), last end
+  end
+  self.on_text()
+  self:wait(function() return at end)
+  if at then return at end
+  uv.run "nowait"                                 -- what it said last
+  error(("%s: %s before it printed %q; it said last: %s"):format(self.name, self:ended(), text, self.said:sub(-200)), 0)
+end
+
+function Command:close()
+  uv.kill(-self.pid, "sigkill")
+  if self.input then self.input:close() end
+  while self.code == nil or self.open > 0 do uv.run "once" end      -- not to the loop's end: other commands may go on
+  self.process:close()
+end
+
+-- Runs a command to its end: nanoseconds until it printed `mark` (nil: until it ended), and of CPU time.
+local function run_command(words, mark, code_wanted, context)
+  local cpu, began, marked = host.used(-1), host.wall(), nil
+  local command = start(words, context)
+  if mark then
+    command.on_text = function()
+      if not marked and command.said:find(mark, 1, true) then marked = host.wall() - began end
+      if #command.said > 65536 then command.said = command.said:sub(-4096) end
+    end
+  end
+  local ok, why = pcall(command.wait, command, function() end)
+  local wall = host.wall() - began
+  command:close()
+  cpu = host.used(-1) - cpu
+  if not ok then error(why, 0) end
+  if command.signal ~= 0 or command.code ~= code_wanted then
+    error(("%s: %s; it said last: %s"):format(words[1], command:ended(), command.said:sub(-200)), 0)
   end
   if mark and not marked then error(("%s: did not print %q"):format(words[1], mark), 0) end
   return marked or wall, cpu
+end
+
+-- A command that is started once and told a line a turn.
+local function dialogue(side, p, words, context)
+  local line = side.line
+  if type(line) == "function" then line = watched(context, line, p) end
+  local command = start(words, context, uv.new_pipe())
+  local ok, why = pcall(command.expect, command, side.ready)
+  if not ok then
+    command:close()
+    error(why, 0)
+  end
+  return {
+    command = table.concat(words, " "),
+    measure = function()
+      local began = host.wall()
+      command.input:write(line .. "\n")
+      local wall = command:expect(side.mark) - began
+      return wall, wall                           -- its CPU time is known when it has ended, and not by turns
+    end,
+    close = function() command:close() end,
+  }
 end
 
 local function process(side, p, context)
   local words = side.command
   if type(words) == "function" then words = watched(context, words, p) end
   if not installed(words[1]) then return { missing = words[1], close = function() end } end
+  if side.ready then return dialogue(side, p, words, context) end
   return {
     command = table.concat(words, " "),
     measure = function() return run_command(words, side.mark, side.code or 0, context) end,

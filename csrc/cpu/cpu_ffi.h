@@ -28,6 +28,9 @@ struct um_exit {
   uint8_t  size, write;  // UM_EXIT_MMIO: 1, 2, 4 or 8 bytes; 1 for a store
 };
 
+// What runs guest code: the interpreter; translated code wherever it can; that where a block is hot; both, compared.
+enum { UM_ENGINE_T0, UM_ENGINE_T1, UM_ENGINE_AUTO, UM_ENGINE_LOCKSTEP };
+
 struct um_hart_options {
   uint64_t extensions;       // bit a extension: build/gen/riscv_ext.h (umbra.isa gives the mask)
   uint64_t hartid;           // mhartid
@@ -36,6 +39,9 @@ struct um_hart_options {
   uint32_t paging_levels;    // the most satp may hold: 0, 3 (Sv39), 4, 5
   uint32_t pmp_entries;      // 0 or 16
   bool     misaligned_trap;  // misaligned loads and stores trap instead of being done
+  uint32_t engine;           // UM_ENGINE_*
+  uint32_t threshold;        // UM_ENGINE_AUTO: how often tier 0 enters a block before it is translated
+  uint64_t code_bytes;       // of memory for translated code
   bool     fuse;             // fused pairs and triples in tier 0
   bool     semihosting;      // slli x0,x0,0x1f; ebreak; srai x0,x0,7 reaches the host: SYS_EXIT, SYS_WRITE0, ...
 };

@@ -14,6 +14,7 @@ typedef struct Lift {
   Ir      *ir;
   int64_t  at;                           // the instruction's delta from the block
   uint32_t length;
+  bool     fp;                           // it uses floating point
   bool     ended;                        // nothing follows the instruction in its block
   uint64_t context;                      // what the guest's own part assumes
 } Lift;

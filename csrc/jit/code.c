@@ -63,6 +63,9 @@ static bool flip(CodeMemory *code, bool open)
   return true;
 }
 
+bool code_open(CodeMemory *code) { return flip(code, true); }
+bool code_close(CodeMemory *code) { return flip(code, false); }
+
 uint8_t *code_begin(CodeMemory *code)
 {
   return flip(code, true) ? code->write + code->used : NULL;

@@ -25,4 +25,6 @@ void code_fini(CodeMemory *code);
 uint8_t *code_begin(CodeMemory *code);                     // where to write next; NULL: the host will not make it writable
 // `bytes` written there are code now; returns where they run, NULL: the host will not make them executable.
 uint8_t *code_commit(CodeMemory *code, size_t bytes);
+bool code_open(CodeMemory *code);                          // what is there may be written; false: the host will not have it
+bool code_close(CodeMemory *code);                         // and run again
 static inline size_t code_left(const CodeMemory *code) { return code->size - code->used; }

@@ -31,6 +31,7 @@ UM_EXPORT void um_jit_free(um_jit *jit)
   code_fini(&jit->code);
   jit_lower_free(jit);
   free(jit->codes);
+  free(jit->links);
   free(jit);
 }
 
@@ -70,37 +71,114 @@ UM_EXPORT int um_jit_pin(um_jit *jit, uint32_t row, uint32_t element, const char
   return UM_OK;
 }
 
-static JitCode *next_code(Jit *jit)
+// Room for one more of `size` bytes each; false without memory.
+static bool grow(void **array, uint32_t count, uint32_t *capacity, size_t size)
 {
-  if (jit->code_count == jit->code_capacity) {
-    uint32_t wanted = jit->code_capacity ? 2 * jit->code_capacity : 64;
-    JitCode *bigger = realloc(jit->codes, wanted * sizeof *bigger);
-    if (!bigger) return NULL;
-    jit->codes = bigger;
-    jit->code_capacity = wanted;
+  if (count < *capacity) return true;
+  uint32_t wanted = *capacity ? 2 * *capacity : 64;
+  void *bigger = realloc(*array, wanted * size);
+  if (!bigger) return false;
+  *array = bigger;
+  *capacity = wanted;
+  return true;
+}
+
+JitLink *jit_add_link(Jit *jit)
+{
+  if (!grow((void **)&jit->links, jit->link_count, &jit->link_capacity, sizeof *jit->links)) return NULL;
+  return &jit->links[jit->link_count];
+}
+
+int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struct um_fault *why)
+{
+  if (!jit->enter) {
+    int status = jit_make_thunks(jit, why);
+    if (status < 0) return status;
   }
-  return &jit->codes[jit->code_count];
+  if (!grow((void **)&jit->codes, jit->code_count, &jit->code_capacity, sizeof *jit->codes)) return fault_set(why, UM_ENOMEM, "no memory for a block");
+  uint8_t *to = code_begin(&jit->code);
+  if (!to) return fault_set(why, UM_EIO, "the host does not make code memory writable");
+  uint32_t links = jit->link_count;
+  JitCode *code = &jit->codes[jit->code_count];
+  *code = (JitCode){ .pc = pc, .links = links, .flags = (uint8_t)flags };
+  int status = jit_lower(jit, ir, code, to, code_left(&jit->code), why);
+  const uint8_t *at = code_commit(&jit->code, status < 0 ? 0 : code->size);        // back to executable in any case
+  if (status < 0) jit->link_count = links;
+  if (status < 0) return status;
+  if (!at) return fault_set(why, UM_EIO, "the host does not make code memory executable");
+  code->at = at;
+  code->link_count = jit->link_count - links;
+  jit->bytes += code->size;
+  jit->translated++;
+  return jit->code_count++;
 }
 
 UM_EXPORT int64_t um_jit_translate(um_jit *jit, const um_ir *ir, uint64_t pc, struct um_fault *why)
 {
   if (ir->guest != jit->guest) return fault_set(why, UM_EINVAL, "the block is another guest's");
   int status = ir_verify(ir, why);
-  if (status >= 0 && !jit->enter) status = jit_make_thunks(jit, why);
-  if (status < 0) return status;
-  JitCode *code = next_code(jit);
-  uint8_t *to = code_begin(&jit->code);
-  if (!code) return fault_set(why, UM_ENOMEM, "no memory for a block");
-  if (!to) return fault_set(why, UM_EIO, "the host does not make code memory writable");
-  bool rounds = false;
-  int64_t size = jit_lower(jit, ir, pc, to, code_left(&jit->code), &rounds, why);
-  const uint8_t *at = code_commit(&jit->code, size < 0 ? 0 : (size_t)size);        // back to executable in any case
-  if (size < 0) return size;
-  if (!at) return fault_set(why, UM_EIO, "the host does not make code memory executable");
-  *code = (JitCode){ at, (uint32_t)size, rounds };
-  jit->bytes += (uint64_t)size;
-  return jit->code_count++;
+  return status < 0 ? status : jit_translate(jit, ir, pc, 0, why);
 }
+
+// Links ---------------------------------------------------------------------------------------------
+
+static void lead(Jit *jit, const JitLink *link, size_t to)
+{
+  jit_patch(jit->code.write + link->site, jit->code.write + to);
+}
+
+bool jit_link(Jit *jit, uint32_t number, uint32_t code)
+{
+  JitLink *link = &jit->links[number];
+  JitCode *target = &jit->codes[code];
+  if (link->to || target->dropped || jit->codes[link->from].dropped) return true;
+  if (!code_open(&jit->code)) return false;
+  lead(jit, link, (size_t)(target->at - jit->code.run));
+  link->to = code + 1;
+  link->next = target->incoming;
+  link->previous = 0;
+  if (link->next) jit->links[link->next - 1].previous = number + 1;
+  target->incoming = number + 1;
+  jit->linked++;
+  return code_close(&jit->code);
+}
+
+static void unlink_one(Jit *jit, JitLink *link)
+{
+  lead(jit, link, link->stub);
+  if (link->previous) jit->links[link->previous - 1].next = link->next;
+  else jit->codes[link->to - 1].incoming = link->next;
+  if (link->next) jit->links[link->next - 1].previous = link->previous;
+  link->to = 0;
+}
+
+void jit_drop(Jit *jit, uint32_t number)
+{
+  JitCode *code = &jit->codes[number];
+  if (code->dropped) return;
+  check(code_open(&jit->code));                          // or the guest would run what is no more
+  while (code->incoming) unlink_one(jit, &jit->links[code->incoming - 1]);
+  for (uint32_t i = 0; i < code->link_count; i++)
+    if (jit->links[code->links + i].to) unlink_one(jit, &jit->links[code->links + i]);
+  code->dropped = true;
+  check(code_close(&jit->code));
+}
+
+void jit_unlink_all(Jit *jit)
+{
+  check(code_open(&jit->code));
+  for (uint32_t i = 0; i < jit->link_count; i++)
+    if (jit->links[i].to) unlink_one(jit, &jit->links[i]);
+  check(code_close(&jit->code));
+}
+
+void jit_flush(Jit *jit)
+{
+  jit->code_count = jit->link_count = 0;
+  jit->code.used = jit->thunk_end;
+}
+
+// Running -------------------------------------------------------------------------------------------
 
 static const JitCode *code_by_number(const Jit *jit, int64_t number, struct um_fault *why)
 {
@@ -117,6 +195,17 @@ UM_EXPORT int64_t um_jit_bytes(const um_jit *jit, int64_t number, uint8_t *to, u
   return code->size;
 }
 
+// What the evaluator would say of it.
+static void settle(const Jit *jit, JitRun *run)
+{
+  struct um_ir_exit *exit = &run->exit;
+  if (exit->reason == JIT_LINKED) {
+    exit->pc = jit->links[run->which].pc;
+    exit->reason = UM_IR_NEXT;
+  }
+  exit->insns = (uint32_t)(JIT_LEFT - run->left) + (exit->reason == UM_IR_FAULT || exit->reason == UM_IR_TRAP);
+}
+
 int jit_run(Jit *jit, int64_t number, JitRun *run, struct um_fault *why)
 {
   const JitCode *code = code_by_number(jit, number, why);
@@ -125,7 +214,9 @@ int jit_run(Jit *jit, int64_t number, JitRun *run, struct um_fault *why)
   if (code->rounds && *rounding > ROUND_UP) return fault_set(why, UM_EINVAL, "rounding mode %u is not the host's: evaluate the block", *rounding);
   uint32_t saved = fp_mxcsr_read();
   fp_mxcsr_write(fp_mxcsr(*rounding > ROUND_UP ? ROUND_NEAREST : *rounding));
+  run->left = JIT_LEFT;
   jit_enter(jit, code->at, run);
+  settle(jit, run);
   *flags |= (uint8_t)fp_flags();
   fp_mxcsr_write(saved);
   return UM_OK;
@@ -141,6 +232,6 @@ UM_EXPORT int um_jit_run(um_jit *jit, int64_t number, const struct um_ir_world *
 
 UM_EXPORT void um_jit_counts(const um_jit *jit, struct um_jit_counts *counts)
 {
-  *counts = (struct um_jit_counts){ .blocks = jit->code_count, .bytes = jit->bytes, .instructions = jit->instructions, .size = jit->code.size,
+  *counts = (struct um_jit_counts){ .blocks = jit->translated, .bytes = jit->bytes, .instructions = jit->instructions, .size = jit->code.size,
                                     .used = jit->code.used, .backing = jit->code.backing };
 }

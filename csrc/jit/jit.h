@@ -25,18 +25,56 @@ typedef struct JitTlb {
   uint32_t mask, entries[2];             // offsets in the record
 } JitTlb;
 
+// What translated code shares with a run loop, as offsets in the state.
+typedef struct JitLoop {
+  bool     there;
+  uint32_t left;                         // 32 bits: instructions left, exact whenever C runs
+  uint32_t leave;                        // a byte that C sets when the code is to be left behind the instruction at hand
+  uint32_t unready;                      // a byte: not 0, a guarded block is not run
+  // Where indirect jumps went: records of 32 bytes { address, epoch, -, code }, by the bits of an address above the lowest. One holds
+  // as long as its epoch is the state's.
+  uint32_t jumps, jump_count, epoch;
+  uint32_t page_bits;                    // addresses of a page go together
+} JitLoop;
+
 // How translated code is entered, and what it is left with. Reached from the code at [rsp + FRAME_RUN].
 typedef struct JitRun {
   struct um_ir_exit exit;
+  int64_t  left;                         // instructions that may be run; what is not run yet of them
+  uint32_t which;                        // JIT_LINKED: the link; JIT_HEAD, UM_IR_FAULT: the code
   void  *state;
   IrHost host;
   const IrGuest *guest;
 } JitRun;
 
+// Reasons beside UM_IR_*: by a way out to a fixed address; at a block's head, nothing of it done: too few instructions left, or not ready.
+enum { JIT_LINKED = 16, JIT_HEAD };
+
+enum { JIT_LEFT = 1 << 30 };             // what jit_run gives a block
+
+// A way out of a block to a fixed address: a jump to a stub that says so, until it is led to code that stands there.
+typedef struct JitLink {
+  uint64_t pc;
+  uint32_t site, stub;                   // offsets in code memory: of the distance, and of where it leads when unlinked
+  uint32_t from, to;                     // codes; `to` plus 1, 0: unlinked
+  uint32_t next, previous;               // of those that lead to the same code, plus 1
+} JitLink;
+
+// GUARDED: run only when the state is ready (JitLoop). PAGED: a way into another page is looked up each time.
+enum { JIT_GUARDED = 1, JIT_PAGED = 2 };
+
 typedef struct JitCode {
   const uint8_t *at;
-  uint32_t size;
+  uint64_t pc;
+  uint32_t size, insns;
+  uint32_t links, link_count;            // its ways out
+  uint32_t incoming;                     // links that lead here, the first plus 1
+  uint32_t punts;                        // the guest's: what it left to others
+  uint32_t sibling;                      // the guest's: another code of the same owner, plus 1
+  void    *owner;
+  uint8_t  flags;                        // JIT_*
   bool     rounds;                       // by what MXCSR says
+  bool     dropped;
 } JitCode;
 
 struct um_jit {
@@ -48,22 +86,35 @@ struct um_jit {
   uint32_t pin_count;
   uint8_t  pin_of[PIN_ROWS << 6];        // by slot row and element below 64: 1 + index of its pin
   JitTlb   tlb;
-  uint8_t *enter, *leave, *call, *call_run;      // thunks (x64/enter.c), where they run
+  JitLoop  loop;
+  uint8_t *enter, *leave, *leave_next, *leave_link, *leave_head, *jump, *call, *call_run;      // thunks (x64/enter.c), where they run
   struct Lower *lower;                   // what a translation works with
   JitCode *codes;                        // by number
   uint32_t code_count, code_capacity;
-  uint64_t bytes, instructions;          // translated so far
+  JitLink *links;
+  uint32_t link_count, link_capacity;
+  size_t   thunk_end;                    // code memory is for blocks from here on
+  uint64_t bytes, instructions, translated, linked;      // so far
   void    *reserved;                     // by an lr of code that Lua runs
   uint64_t reserved_value;
 };
 
 // x64/: the back end.
 int jit_make_thunks(Jit *jit, struct um_fault *why);
-// Translates a verified block that stands at `pc`; returns its bytes, or a refusal: what cannot be translated is named.
-int64_t jit_lower(Jit *jit, const Ir *ir, uint64_t pc, uint8_t *to, size_t room, bool *rounds, struct um_fault *why);
+// Translates a verified block that stands at code->pc into code->size bytes, or refuses: what cannot be translated is named.
+int jit_lower(Jit *jit, const Ir *ir, JitCode *code, uint8_t *to, size_t room, struct um_fault *why);
 void jit_lower_free(Jit *jit);
+void jit_patch(uint8_t *site, const uint8_t *target);
+JitLink *jit_add_link(Jit *jit);        // where link number jit->link_count goes; NULL without memory
 
-// One run of the translated block `code`: run->state, host and guest are given, run->exit is found. MXCSR must be the guest's.
+// The block at `pc` as code: its number, or a refusal, UM_ENOMEM when code memory is full.
+int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struct um_fault *why);
+bool jit_link(Jit *jit, uint32_t link, uint32_t code);      // false: the host will not make code writable
+void jit_drop(Jit *jit, uint32_t code);                     // nothing leads there any more; it may be running
+void jit_unlink_all(Jit *jit);
+void jit_flush(Jit *jit);                                   // forgets all code; none may be running
+
+// One run of the translated block `code`: run->state, left, host and guest are given, run->exit, which and left are found. MXCSR must be the guest's.
 void jit_enter(const Jit *jit, const uint8_t *code, JitRun *run);
 // The same by number, MXCSR set and flags collected by the way. A refusal: there is no such code, or its rounding mode is not the host's.
 int  jit_run(Jit *jit, int64_t code, JitRun *run, struct um_fault *why);

@@ -33,7 +33,7 @@ do
   out "enum {\n  OP_ILLEGAL,"
   for _, insn in ipairs(insns) do out("  OP_%s,", cname(insn.name)) end
   out "  OPS,          // instructions; what follows is the block builder's own"
-  out "  OP_NEXT = OPS, OP_NEXT_FAR, OP_HOOK, OP_RING, OP_BAD, OP_DATA,\n  OPS_ALL\n};\n"
+  out "  OP_NEXT = OPS, OP_NEXT_FAR, OP_HOOK, OP_RING, OP_HEAT, OP_BAD, OP_DATA,\n  OPS_ALL\n};\n"
   out("enum { ENCODINGS = %d };\n", #insns + #shorts + 1)
   out "enum {"
   for i, name in ipairs(description.extensions) do out("  EXT_%s = %d,", symbol(name):upper(), i - 1) end
@@ -106,7 +106,7 @@ do
   end
   out "  [OP_NEXT] = { .name = \"next\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },"
   out "  [OP_NEXT_FAR] = { .name = \"next far\", .flags = OPF_DIRECT | OPF_ENDS, .width = 2 },"
-  out "  [OP_HOOK] = { .name = \"hook\", .width = 1 },\n  [OP_RING] = { .name = \"ring\", .width = 1 },"
+  out "  [OP_HOOK] = { .name = \"hook\", .width = 1 },\n  [OP_RING] = { .name = \"ring\", .width = 1 },\n  [OP_HEAT] = { .name = \"heat\", .width = 1 },"
   out "  [OP_BAD] = { .name = \"bad\", .flags = OPF_ENDS, .width = 1 },"
   out "  [OP_DATA] = { .name = \"data\", .width = 1 },\n};\n"
   out "const Encoding riscv_encodings[ENCODINGS] = {"
@@ -174,7 +174,7 @@ do
   end
   out "static Handler *const handlers[OPS_ALL] = {\n  [OP_ILLEGAL] = op_BAD,"
   for _, insn in ipairs(insns) do out("  [OP_%s] = op_%s,", cname(insn.name), cname(insn.name)) end
-  out "  [OP_NEXT] = op_NEXT, [OP_NEXT_FAR] = op_NEXT_FAR, [OP_HOOK] = op_HOOK, [OP_RING] = op_RING, [OP_BAD] = op_BAD,\n};\n"
+  out "  [OP_NEXT] = op_NEXT, [OP_NEXT_FAR] = op_NEXT_FAR, [OP_HOOK] = op_HOOK, [OP_RING] = op_RING, [OP_HEAT] = op_HEAT, [OP_BAD] = op_BAD,\n};\n"
   out "static Handler *const far_handlers[OPS] = {"
   for _, insn in ipairs(insns) do
     if insn.meaning.effects.direct then out("  [OP_%s] = op_%s__far,", cname(insn.name), cname(insn.name)) end

@@ -35,11 +35,22 @@ cpu.OPTIONS = {
 }
 
 local TLB = { { "entries", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "a kind and context" } }
+-- What runs guest code. UMBRA_ENGINE and UMBRA_CODE say what is meant where nothing is said: specs are run in every engine.
+cpu.ENGINE = {
+  { "engine", type = "enum", values = { "t0", "t1", "auto", "lockstep" }, default = os.getenv "UMBRA_ENGINE" or "t0",
+    help = "what runs guest code: the interpreter; translated code; that where it is hot; both, compared" },
+  { "jit", type = "table", default = {}, help = "{ threshold = 30, code = \"32M\" }" },
+}
+local JIT = {
+  { "threshold", type = "integer", default = 30, min = 1, max = 1000000, help = "auto: how often a block is entered before it is translated" },
+  { "code", type = "size", default = os.getenv "UMBRA_CODE" or 2 ^ 25, min = 65536, max = 2 ^ 30, help = "memory for translated code" },
+}
+local ENGINES = { t0 = C.UM_ENGINE_T0, t1 = C.UM_ENGINE_T1, auto = C.UM_ENGINE_AUTO, lockstep = C.UM_ENGINE_LOCKSTEP }
 local LEVELS = { none = 0, sv39 = 3, sv48 = 4, sv57 = 5 }
 
 local OWN = {
   { "mem", type = "table", required = true }, { "clock", type = "table", required = true }, { "control", type = "table", required = true },
-  { "hartid", type = "integer", default = 0, min = 0 }, { "reset_pc", type = "address", default = 0 },
+  { "hartid", type = "integer", default = 0, min = 0 }, { "reset_pc", type = "address", default = 0 }, cpu.ENGINE[1], cpu.ENGINE[2],
 }
 
 local REASONS = {
@@ -203,16 +214,20 @@ function cpu.check(options, where)
   return options
 end
 
+function cpu.check_jit(options, where) return schema.check(options, JIT, where) end
+
 function cpu.new(options)
   if type(options) ~= "table" then fault.raise("cpu.new takes a table, not %s", schema.show(options)) end
   local own, rest = {}, {}
   for key, value in pairs(options) do rest[key] = value end
   for _, row in ipairs(OWN) do own[row[1]], rest[row[1]] = rest[row[1]], nil end
   own = schema.check(own, OWN, "cpu")
+  own.jit = cpu.check_jit(own.jit, "cpu.jit")
   rest = cpu.check(rest, "cpu")
   local o, why = ffi.new "struct um_hart_options", ffi.new "struct um_fault"
   o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa, rest.modes), own.hartid, bits.u64(own.reset_pc)
   o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
+  o.engine, o.threshold, o.code_bytes = ENGINES[own.engine], own.jit.threshold, own.jit.code
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
   local ptr = C.um_hart_new(handle.pointer(own.mem, "mem", "cpu.mem"), handle.pointer(own.clock, "clock", "cpu.clock"),
     handle.pointer(own.control, "control", "cpu.control"), o, why)

@@ -207,7 +207,8 @@ local function build(self, described)
   make_devices(self, described)
   check_map(self)
   map_devices(self)
-  local options = { mem = self.mem, clock = self.clock, control = self.control, reset_pc = self.rom and self.rom.at or self.ram.at }
+  local options = { mem = self.mem, clock = self.clock, control = self.control, reset_pc = self.rom and self.rom.at or self.ram.at, engine = described.engine,
+                    jit = described.jit }
   for _, row in ipairs(cpu.OPTIONS) do options[row[1]] = described.cpu[row[1]] end
   self.hart = owned(self, cpu.new(options))
   self.cpu  = { [0] = self.hart }

@@ -26,6 +26,8 @@ local USUAL = {
   { "log",      type = "string", help = "ITEMS:FILE[;ITEMS:FILE]: what to log, of exec,int,mmu,mmio,dev; - is standard error" },
   { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
   { "ring",     type = "integer", default = 0, min = 0, max = 2^20, help = "instructions a hart remembers, to print when the guest comes to grief" },
+  { "engine",   type = "enum", values = { "t0", "t1", "auto", "lockstep" },
+    help = "what runs guest code: an interpreter, translated code, that where it is hot, or both, compared" },
   { "guest",    type = "string", help = "fetched guest that gives what is not named, or none (umbra fetch lists them)" },
   { "ram",      type = "size", default = 512 * 2^20, min = 2^20, max = 2^40, multiple_of = 4096, help = "guest memory" },
   { "harts",    type = "integer", default = 1, min = 1, max = 8, help = "harts" },

@@ -158,6 +158,7 @@ static bool ask(Hart *hart, Region *region, uint64_t gpa, unsigned size, bool wr
 // A load or store beside RAM. False: a trap was raised, or Lua asked.
 static bool device_access(Hart *hart, uint64_t gva, uint64_t gpa, unsigned size, bool write, uint64_t *value)
 {
+  if (hart->in_code) return !(hart->punt = true);              // what follows asks where the instruction is
   Region *region = mem_find(hart->mem, gpa);
   if (region && region->script && gpa + size - region->at <= region->size) return ask(hart, region, gpa, size, write, value);
   bool ok = write ? mem_store(hart->mem, gpa, size, *value) : mem_load(hart->mem, gpa, size, value);

@@ -2,15 +2,16 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/tier1.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum {
   ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
-  BLOCK_SLOTS = 3 * BLOCK_MOST + 3,         // at most: the ring, each instruction with a hook and a link, and the way on
+  BLOCK_SLOTS = 3 * BLOCK_MOST + 4,         // at most: the count, the ring, each instruction with a hook and a link, and the way on
   COLD_SLOTS = (BLOCK_SLOTS * sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn),
-  SCRATCH_SLOTS = 2 + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
+  SCRATCH_SLOTS = HEAD_SLOTS + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
   PAGE_BUCKETS = 1 << 12,
   PAGES_MOST = 1 << 13,
 };
@@ -71,6 +72,7 @@ uint32_t blocks_generation(const Blocks *blocks)
 void blocks_flush(Hart *hart)
 {
   Blocks *blocks = hart->blocks;
+  tier1_flush(hart);
   free_pages(blocks, hart->mem);
   hart_flush_fetch(hart);                   // execute entries point at the pages just freed
   memset(blocks->starts, 0, ARENA_SLOTS / 8);
@@ -143,7 +145,7 @@ typedef struct Builder {
   Cold      cold[BLOCK_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
   const Hooks *hooks;
-  bool      refused;
+  bool      refused, counts;                     // counts: how often it is entered
 } Builder;
 
 static Dinsn *put(Builder *b, unsigned op, unsigned index)
@@ -308,7 +310,7 @@ static BlockHead *finish(Builder *b, uint64_t gpa)
   BlockHead *head = block_head(b->first);
   *head = (BlockHead){
     .gpa = gpa, .slots = (uint16_t)b->slots, .count = (uint16_t)b->count, .bytes = (uint16_t)b->offset,
-    .packed = (int64_t)((uint64_t)b->accesses << 32) - b->count,
+    .packed = (int64_t)((uint64_t)b->accesses << 32) - b->count, .heat = b->counts ? tier1_heat(b->hart) : UINT32_MAX,
   };
   if (b->hart->options.fuse) fuse(b);
   memcpy(block_cold(head), b->cold, b->slots * sizeof(Cold));
@@ -345,6 +347,7 @@ static bool decode_run(Builder *b, const CodePage *page, const uint8_t *code, ui
 {
   bool shared = b->hart->mem && mem_page_flags(b->hart->mem, page->gpa) & PAGE_SLOW;
   unsigned start = (unsigned)(gva & (PAGE_BYTES - 1)), at = start;
+  if (b->counts) put(b, OP_HEAT, 0);
   if (b->hart->ring) put(b, OP_RING, 0);
   while (b->count < most) {
     if (at >= PAGE_BYTES) return put_next(b, true), true;
@@ -441,13 +444,13 @@ static const Dinsn *build_hooked(Hart *hart, CodePage *page, uint64_t gva, unsig
     blocks_flush(hart);
     page = make_page(hart, gpa, host);
   }
-  Builder b = { .hart = hart, .hooks = hooks, .first = blocks->arena + (kept ? blocks->used : 0) + 2 };
+  Builder b = { .hart = hart, .hooks = hooks, .first = blocks->arena + (kept ? blocks->used : 0) + HEAD_SLOTS, .counts = kept && hart->tier1 && !hart->ring };
   uint64_t gpa = page->gpa | (gva & (PAGE_BYTES - 1));
   const uint8_t *code = code_of(hart, page, gva);
   if (!code) return NULL;
   if (!decode_run(&b, page, code, gva, most)) {
     if (b.refused) return NULL;
-    b = (Builder){ .hart = hart, .hooks = hooks, .first = blocks->arena + 2 };
+    b = (Builder){ .hart = hart, .hooks = hooks, .first = blocks->arena + HEAD_SLOTS };
     if (!decode_straddling(&b, gva)) return NULL;
     kept = false;
   }
@@ -534,17 +537,17 @@ const Dinsn *blocks_passing(Hart *hart, uint64_t gva)
 void blocks_note_jump(Hart *hart, uint64_t gva, const Dinsn *first)
 {
   unsigned word;
-  if (first == hart->blocks->arena + 2) return;           // not kept
+  if (first == hart->blocks->arena + HEAD_SLOTS) return;           // not kept
   uint64_t bit = fetched_bit(gva, &word);
   if (hart->fetched) hart->fetched[word] |= bit;          // for sfence.vma of this page
-  *hart_jump(hart, gva) = (Jump){ .gva = gva, .epoch = hart->fetch_epoch, .first = first };
+  *hart_jump(hart, gva) = (Jump){ .gva = gva, .epoch = hart->fetch_epoch, .first = first, .code = tier1_entry(hart, gva, first) };
 }
 
 void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target)
 {
   Blocks *blocks = hart->blocks;
   BlockHead *from = blocks_of(blocks, ip), *to = block_head(target);
-  bool kept = from != block_head(blocks->arena + 2) && to != block_head(blocks->arena + 2);
+  bool kept = from != (BlockHead *)blocks->arena && to != (BlockHead *)blocks->arena;
   if (!kept || from->dead || ((from->gpa ^ to->gpa) & PAGE_MASK)) return;
   Link *link = (Link *)(uintptr_t)(ip + 1);
   link->target = target;
@@ -572,6 +575,7 @@ static void drop(Hart *hart, CodePage *page, BlockHead *head)
   const Dinsn **entry = &page->entry[(head->gpa & (PAGE_BYTES - 1)) / 2];
   if (*entry == first) *entry = NULL;
   first->fn = hart->tier0->dead;
+  tier1_drop(hart, head);
   head->dead = 1;
   for (BlockHead *other = page->blocks; other; other = other->next) unlink_from(other, first);
   unlink_from(head, first);

@@ -34,8 +34,12 @@ typedef struct BlockHead {
   uint16_t slots, count;             // slots; instructions
   uint16_t bytes, dead;
   int64_t  packed;                   // (accesses << 32) - count
+  uint32_t heat;                     // tier 0 enters it so often before it is translated; 0: it is to be
+  uint32_t code;                     // tier1.c
+  uint64_t unused;
 } BlockHead;
-_Static_assert(sizeof(BlockHead) == 32, "a head is two slots");
+enum { HEAD_SLOTS = 3 };
+_Static_assert(sizeof(BlockHead) == HEAD_SLOTS * sizeof(Dinsn), "a head is whole slots");
 
 typedef struct Cold {
   uint16_t op;
@@ -57,8 +61,8 @@ typedef struct CodePage {
   struct CodePage *next;             // in the hash chain
 } CodePage;
 
-static inline BlockHead *block_head(const Dinsn *first) { return (BlockHead *)(uintptr_t)(first - 2); }
-static inline Dinsn *block_first(const BlockHead *head) { return (Dinsn *)(uintptr_t)head + 2; }
+static inline BlockHead *block_head(const Dinsn *first) { return (BlockHead *)(uintptr_t)(first - HEAD_SLOTS); }
+static inline Dinsn *block_first(const BlockHead *head) { return (Dinsn *)(uintptr_t)head + HEAD_SLOTS; }
 static inline Cold *block_cold(const BlockHead *head) { return (Cold *)(block_first(head) + head->slots); }
 
 Blocks *blocks_new(void);
@@ -88,6 +92,7 @@ typedef struct Tier0 {
   Handler *const *handlers;          // by op
   Handler *const *far;               // by op: direct jumps that leave the page
   Handler *dead;
+  Handler *passes;                   // a first slot that counts no more
   // Without C a jump to half of a word traps before it writes its link (unprivileged manual 2.5.1).
   Handler *jal_misaligned, *jalr_checked;
   // Slots before an instruction that somebody waits for; Dinsn.a is its place in the block. _at: imm has the low bits of

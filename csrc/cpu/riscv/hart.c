@@ -4,6 +4,7 @@
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
+#include "cpu/riscv/tier1.h"
 #include "cpu/riscv/trace.h"
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,11 @@ static Hart *make(Mem *mem, Clock *clock, Control *control, Turns *turns, const 
     um_hart_free(hart);
     return NULL;
   }
+  if (turns) hart->tier1 = turns->hart[0]->tier1;
+  else if (tier1_open(hart, why) < 0) {
+    um_hart_free(hart);
+    return NULL;
+  }
   mem->code_watch = blocks_written;
   mem->code_watcher = hart->turns->hart[0];
   um_hart_reset(hart);
@@ -97,6 +103,7 @@ UM_EXPORT void um_hart_free(um_hart *hart)
   } else {
     if (hart->mem->code_watcher == hart) hart->mem->code_watch = NULL;
     blocks_free(hart->blocks, hart->mem);
+    tier1_close(hart->tier1);
     if (turns) trace_fini(turns);
     if (turns) hooks_free(turns->hooks);
     free(turns);

@@ -30,6 +30,7 @@ typedef struct Hooks Hooks;
 typedef struct Trace Trace;
 typedef struct RingRow RingRow;
 typedef struct Tier0 Tier0;
+typedef struct Tier1 Tier1;
 
 enum { HARTS_MOST = 8 };
 enum { WATCH_ACCESSES = 1, WATCH_TRAPS = 2, WATCH_EXEC = 4 };
@@ -100,7 +101,7 @@ enum { CONTEXT_M, CONTEXT_S, CONTEXT_S_SUM, CONTEXT_U, CONTEXTS };
 typedef struct Jump {
   uint64_t gva, epoch;
   const Dinsn *first;
-  uint64_t unused;                 // 32 bytes: an index is one shift
+  const void *code;                // translated, or what says that there is none; 32 bytes in all: an index is one shift
 } Jump;
 
 enum { JUMPS = 1024 };
@@ -170,6 +171,9 @@ struct um_hart {
   Clock   *clock;
   Control *control;
   Blocks  *blocks;
+  Tier1   *tier1;                  // NULL: everything is tier 0's
+  bool     in_code, punt;          // translated code runs; it leaves an instruction to tier 0
+  uint8_t  stay;                   // tier1.h
   Turns   *turns;
   MmioAsk  mmio;
   uint64_t call_at, call_done;     // a semihosting call that waits for room: its address, the bytes printed

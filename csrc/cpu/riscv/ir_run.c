@@ -101,9 +101,12 @@ UM_EXPORT int um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, st
 
 UM_EXPORT void um_riscv_prepare(um_jit *jit)
 {
+  jit->loop = (JitLoop){ .there = true, .left = offsetof(Hart, budget), .leave = offsetof(Hart, leave), .unready = offsetof(Hart, fp_mode),
+                         .jumps = offsetof(Hart, jumps), .jump_count = JUMPS, .epoch = offsetof(Hart, fetch_epoch), .page_bits = PAGE_BITS };
   jit->tlb = (JitTlb){ true, offsetof(Hart, data), offsetof(Tlb, mask), { offsetof(Tlb, kind[TLB_READ]), offsetof(Tlb, kind[TLB_WRITE]) } };
 }
 
+_Static_assert(offsetof(Jump, gva) == 0 && offsetof(Jump, epoch) == 8 && offsetof(Jump, code) == 24 && sizeof(Jump) == 32, "as JitLoop says");
 _Static_assert(offsetof(TlbEntry, tag) == 0 && offsetof(TlbEntry, value) == 8, "as JitTlb says");
 
 UM_EXPORT int um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir_exit *exit, struct um_fault *why)
@@ -113,8 +116,14 @@ UM_EXPORT int um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct 
   JitRun run = { .state = hart, .guest = &riscv_guest, .host = host_of(hart) };
   hart->leave = hart->again = false;
   hart->guest_fp = true;
+  hart->slice = JIT_LEFT;
+  hart->budget = JIT_LEFT;
+  hart->fetch_epoch = UINT64_MAX;                            // no jump leads to the hart's own code
   int status = jit_run(jit, code, &run, why);
+  hart_update_context(hart);
   hart->guest_fp = false;
+  hart->slice = 0;
+  hart->budget = 0;
   *exit = run.exit;
   if (status < 0) return status;
   if (settle(hart, exit)) return UM_OK;

@@ -95,6 +95,7 @@ _Static_assert(EXT_C < 63, "LIFT_FP_READY has a bit of its own");
 
 static void lift_fp(Lift *l, int rounding)
 {
+  l->fp = true;
   if (l->context & LIFT_FP_READY) return;
   Ref mode = ir_const(l->ir, IR_I8, rounding < 0 ? ROUNDING_NONE : (uint64_t)rounding);
   ir_call(l->ir, HELPERS, &mode, 1);

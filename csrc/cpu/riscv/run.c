@@ -10,6 +10,7 @@
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
 #include "cpu/riscv/tier0.h"
+#include "cpu/riscv/tier1.h"
 #include "cpu/riscv/trace.h"
 
 enum { SLICE = 8192 };       // instructions: some 10 microseconds
@@ -20,6 +21,28 @@ static const Dinsn *entrance(Hart *hart)
   if (likely(hart->pc != hart->skip_stop)) return blocks_find(hart, hart->pc);
   hart->skip_stop = 1;                             // odd: no instruction lies there
   return blocks_passing(hart, hart->pc);
+}
+
+// Guest code from hart->pc on, until something leaves it. False: as trip.
+static bool run_code(Hart *hart, bool exact)
+{
+  const Dinsn *first = entrance(hart);
+  if (unlikely(!first)) {
+    hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+    return true;
+  }
+  if (tier1_takes(hart, first)) first = tier1_run(hart, first);
+  if (!first) return true;
+  if (block_head(first)->count > (int32_t)hart->budget) {
+    hart->last_block = hart->pc;
+    if (!exact) return false;
+    first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
+  }
+  if (first && !block_head(first)->heat) hart->stay |= STAY_ONCE;
+  if (first && unlikely(hart->turns->watch & WATCH_EXEC)) trace_run(hart, first);
+  else if (first) hart->tier0->run(hart, first, hart->data);
+  else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  return true;
 }
 
 // One trip into guest code from hart->pc. False: the slice is over, though its last instructions were not run, because
@@ -43,15 +66,7 @@ static bool trip(Hart *hart, bool exact)
     hart->before = hart->stopped;                  // a hook waits for it: the host looks first
     if (hart->before) return true;
   }
-  const Dinsn *first = entrance(hart);
-  if (first && block_head(first)->count > (int32_t)hart->budget) {
-    hart->last_block = hart->pc;
-    if (!exact) return false;
-    first = blocks_partial(hart, hart->pc, (unsigned)(int32_t)hart->budget);
-  }
-  if (first && unlikely(hart->turns->watch & WATCH_EXEC)) trace_run(hart, first);
-  else if (first) hart->tier0->run(hart, first, hart->data);
-  else hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  if (!run_code(hart, exact)) return false;
   hart->budget += later;
   hart->slice += (uint64_t)later;
   if (hart->watched.size) hook_settle(hart);
@@ -264,6 +279,7 @@ UM_EXPORT int um_hart_run(um_hart *first, uint64_t budget, uint64_t host_ns, str
   for (unsigned i = 0; i < turns->count; i++)
     if (turns->hart[i]->pc != turns->hart[i]->skip_stop) turns->hart[i]->skip_stop = 1;
   trace_begin(turns);
+  tier1_begin(turns);
   *exit = (struct um_exit){ .reason = run_or_report(turns, budget, host_ns > UINT64_MAX - now ? UINT64_MAX : now + host_ns) };
   Hart *hart = turns->hart[turns->last];
   hart->stopped = 0;

@@ -15,6 +15,7 @@
 #include "cpu/riscv/blocks.h"
 #include "cpu/riscv/helpers.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/tier1.h"
 #include "cpu/riscv/trace.h"
 #ifdef TIER0_WINDOW
 #include "mem/window.h"
@@ -145,6 +146,21 @@ static void op_DEAD(ARGS)
 static void op_BAD(ARGS)
 {
   leave_illegal(PASS(ip));
+}
+
+// At the head of a block that may be translated once it is hot.
+static void op_HEAT(ARGS)
+{
+  BlockHead *head = block_head(ip);
+  if (unlikely(!head->heat) && !h->stay) { leave_at(PASS(ip)); return; }
+  head->heat -= head->heat > 0;
+  h->stay &= STAY;
+  NEXT(1)
+}
+
+static void op_PASSES(ARGS)
+{
+  NEXT(1)
 }
 
 // At the head of a block, if somebody may ask what was run.
@@ -527,6 +543,6 @@ const Tier0 tier0_window
 #else
 const Tier0 tier0_tlb
 #endif
-  = { .handlers = handlers, .far = far_handlers, .dead = op_DEAD, .jal_misaligned = op_JAL_MISALIGNED, .jalr_checked = op_JALR_CHECKED,
+  = { .handlers = handlers, .far = far_handlers, .dead = op_DEAD, .passes = op_PASSES, .jal_misaligned = op_JAL_MISALIGNED, .jalr_checked = op_JALR_CHECKED,
       .fused = find_fused, .run = run, .hook_at = op_HOOK_AT,
       .hook_guards = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE } };

@@ -5,6 +5,7 @@
 #include "base/fp.h"
 #include "cpu/riscv/hart.h"
 #include "cpu/riscv/hook.h"
+#include "cpu/riscv/tier1.h"
 #include "cpu/riscv/trace.h"
 #include <stdio.h>
 #include <string.h>
@@ -158,6 +159,7 @@ void hart_flush_all(Hart *hart)
   for (int i = 0; i < ADDRESS_SPACES; i++)
     if (hart->spaces[i].valid) flush_space(hart, &hart->spaces[i]);
   if (hart->space) hart_update_context(hart);
+  tier1_unlink(hart);
 }
 
 // Translations are kept by the whole of satp, so a switch finds its own again, ASID or not. That is allowed: without
@@ -238,6 +240,8 @@ void hart_update_context(Hart *hart)
 
 void hart_update_fp(Hart *hart)
 {
+  uint8_t before = hart->fp_mode;
   hart->fp_mode = ((hart->mstatus & MSTATUS_FS) == MSTATUS_FS ? 0 : FP_CLEAN) | (hart->frm > FP_RUP ? FP_SPECIAL : 0);
+  if (hart->fp_mode != before) hart->leave = true;         // translated code goes by it
   if (hart->guest_fp) fp_mxcsr_write(fp_mxcsr(hart->frm) | (fp_mxcsr_read() & FP_MXCSR_FLAGS));
 }

@@ -20,40 +20,52 @@ void add_stub(Lower *l, Stub stub)
   else l->stubs[l->stub_count++] = stub;
 }
 
-// From where the code will run: code memory is mapped as one piece, so distances within it are the same in both views.
-static void jump_to(Lower *l, const uint8_t *target)
+// Code memory is mapped as one piece, so distances within it are the same in both views.
+static void lead_to(Lower *l, Site site, const uint8_t *target)
 {
-  Asm *as = &l->as;
   const CodeMemory *code = &l->jit->code;
-  Site site = x64_jmp(as);
-  if (!as->full) x64_patch(site, code->write + (target - code->run));
+  if (!l->as.full) x64_patch(site, code->write + (target - code->run));
 }
 
-static void call_through(Lower *l, const uint8_t *thunk, uint64_t function)
+static void jump_to(Lower *l, const uint8_t *target) { lead_to(l, x64_jmp(&l->as), target); }
+
+static Mem loop_mem(const Lower *l, uint32_t offset) { return x64_mem(RBP, (int32_t)offset - (int32_t)l->jit->bias); }
+
+// What was paid at the block's head and is not done: all but `done` instructions.
+static void give_back(Lower *l, uint32_t done)
 {
-  const CodeMemory *code = &l->jit->code;
+  if (l->all_insns != done) x64_add_ri(&l->as, W8, R15, (int32_t)(l->all_insns - done));
+}
+
+// C wants to know how far the guest is: before the instruction at hand.
+static void call_through(Lower *l, const uint8_t *thunk, uint64_t function, uint32_t begun)
+{
   x64_load_constant(&l->as, RAX, function);
-  Site site = x64_call(&l->as);
-  if (!l->as.full) x64_patch(site, code->write + (thunk - code->run));
+  if (l->jit->loop.there) x64_load_constant(&l->as, RDX, l->all_insns + 1 - begun);
+  lead_to(l, x64_call(&l->as), thunk);
 }
 
-void call_c(Lower *l, JitFn *function, uint32_t what)
+static void call_run(Lower *l, JitFn *function, uint32_t what, uint32_t begun)
 {
   x64_load_constant(&l->as, RCX, what);
-  call_through(l, l->jit->call_run, (uint64_t)(uintptr_t)function);
+  call_through(l, l->jit->call_run, (uint64_t)(uintptr_t)function, begun);
 }
 
-static void emit_leave(Lower *l, uint32_t reason, uint32_t insns, uint64_t pc)
+void call_c(Lower *l, JitFn *function, uint32_t what) { call_run(l, function, what, l->insns); }
+
+static void emit_leave(Lower *l, uint32_t reason, uint32_t done, uint64_t pc)
 {
+  give_back(l, done);
   x64_load_constant(&l->as, RAX, reason);
-  x64_load_constant(&l->as, RCX, insns);
+  if (reason == UM_IR_FAULT) x64_load_constant(&l->as, RCX, l->number);
   x64_load_constant(&l->as, RDX, pc);
   jump_to(l, l->jit->leave);
 }
 
+// The instruction at hand is done but for a trap.
 void leave_by(Lower *l, uint32_t reason, uint64_t pc)
 {
-  emit_leave(l, reason, l->insns, pc);
+  emit_leave(l, reason, l->insns - (reason == UM_IR_TRAP), pc);
 }
 
 static uint64_t address_mask(const Lower *l) { return l->jit->guest->address == IR_I32 ? UINT32_MAX : UINT64_MAX; }
@@ -135,10 +147,52 @@ static void emit_select(Lower *l, Ref ref)
 static void emit_branch(Lower *l, Ref ref)
 {
   Site site = x64_jcc(&l->as, condition(l, ref));
-  add_stub(l, (Stub){ .from = site, .kind = STUB_LEAVE, .reason = UM_IR_NEXT, .insns = l->insns, .pc = target_of(l, ref) });
+  add_stub(l, (Stub){ .from = site, .kind = STUB_LINK, .insns = l->insns, .pc = target_of(l, ref) });
 }
 
-static void emit_goto(Lower *l, Ref ref) { leave_by(l, UM_IR_NEXT, target_of(l, ref)); }
+// Behind an instruction that left something to C: does that want to leave?
+static void leave_if_asked(Lower *l, uint64_t pc)
+{
+  if (!l->may_leave) return;
+  l->may_leave = false;
+  x64_cmp_mi(&l->as, W1, loop_mem(l, l->jit->loop.leave), 0);
+  add_stub(l, (Stub){ .from = x64_jcc(&l->as, CC_NE), .kind = STUB_LEAVE, .reason = UM_IR_NEXT, .insns = l->insns, .pc = pc });
+}
+
+static void emit_goto(Lower *l, Ref ref)
+{
+  leave_if_asked(l, target_of(l, ref));
+  add_stub(l, (Stub){ .from = x64_jmp(&l->as), .kind = STUB_LINK, .insns = l->insns, .pc = target_of(l, ref) });
+}
+
+// A way out that can be led to other code (jit_link). What is given back is so on the way there.
+static void emit_link_stub(Lower *l, const Stub *stub)
+{
+  Asm *as = &l->as;
+  Jit *jit = l->jit;
+  JitLink *link = jit_add_link(jit);
+  Site site = stub->from;
+  if (!link) {
+    refuse(l, "no memory for a link", 0);
+    return;
+  }
+  x64_bind(as, site);
+  if (l->paged && (stub->pc ^ l->pc) >> jit->loop.page_bits) {
+    give_back(l, stub->insns);
+    x64_load_constant(as, RDX, stub->pc);
+    jump_to(l, jit->jump);
+    return;
+  }
+  if (l->all_insns != stub->insns) {
+    give_back(l, stub->insns);
+    site = x64_jmp(as);
+    x64_bind(as, site);
+  }
+  if (as->full) return;
+  *link = (JitLink){ .pc = stub->pc, .site = (uint32_t)(site - jit->code.write), .stub = (uint32_t)(as->at - jit->code.write), .from = l->number };
+  x64_load_constant(as, RAX, jit->link_count++);
+  jump_to(l, jit->leave_link);
+}
 
 static void emit_jump(Lower *l, Ref ref)
 {
@@ -146,9 +200,9 @@ static void emit_jump(Lower *l, Ref ref)
   copy_to(l, RDX, ins_at(l, ref)->a, false, true);
   if (l->jit->guest->address == IR_I32) x64_mov_rr(&l->as, W4, RDX, RDX);
   used(l, ins_at(l, ref)->a);
-  x64_load_constant(&l->as, RAX, UM_IR_NEXT);
-  x64_load_constant(&l->as, RCX, l->insns);
-  jump_to(l, l->jit->leave);
+  give_back(l, l->insns);
+  if (l->jit->loop.there) jit_emit_jump(l->jit, &l->as, l->jit->leave_next);
+  else jump_to(l, l->jit->leave_next);
 }
 
 static void emit_trap(Lower *l, Ref ref)
@@ -175,6 +229,7 @@ static void emit_leave_op(Lower *l, Ref ref)
 static void emit_insn(Lower *l, Ref ref)
 {
   l->here = l->pc + (uint64_t)ins_at(l, ref)->imm;
+  leave_if_asked(l, l->here);
   l->insns++;
 }
 
@@ -227,7 +282,7 @@ static void leave_unless_al(Lower *l)
 {
   x64_test_rr(&l->as, W1, RAX, RAX);
   Site site = x64_jcc(&l->as, CC_E);
-  add_stub(l, (Stub){ .from = site, .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = l->insns, .pc = l->here });
+  add_stub(l, (Stub){ .from = site, .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = l->insns - 1, .pc = l->here });
 }
 
 // Uses an operand up: zero-extended, as argument `index` of C. Registers are free.
@@ -258,7 +313,8 @@ static void emit_call(Lower *l, Ref ref)
     x64_load_constant(as, RAX, l->here);
     x64_mov_mr(as, width_of(l->jit->guest->address), x64_mem(RBP, (int32_t)l->jit->guest->pc - (int32_t)l->jit->bias), RAX);
   }
-  call_through(l, l->jit->call, (uint64_t)(uintptr_t)helper->fn);
+  call_through(l, l->jit->call, (uint64_t)(uintptr_t)helper->fn, l->insns);
+  if (l->jit->loop.there && helper->effects & EFFECT_WRITE) l->may_leave = true;
   if (helper->effects & EFFECT_FAULT) leave_unless_al(l);
 }
 
@@ -331,10 +387,10 @@ static void emit_call_stub(Lower *l, const Stub *stub)
     else if (value->where == IN_REG) x64_mov_mr(as, W8, place, (Reg)value->reg);
     else x64_mov_mi(as, W8, place, (int32_t)value->k);
   }
-  call_c(l, stub->fallible ? jit_access : jit_compute, stub->what);
+  call_run(l, stub->fallible ? jit_access : jit_compute, stub->what, stub->insns);
   if (stub->fallible) {
     x64_test_rr(as, W1, RAX, RAX);
-    add_stub(l, (Stub){ .from = x64_jcc(as, CC_E), .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = stub->insns, .pc = stub->pc });
+    add_stub(l, (Stub){ .from = x64_jcc(as, CC_E), .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = stub->insns - 1, .pc = stub->pc });
   }
   keep(l, stub, true);
   Mem result = x64_mem(RSP, FRAME_RESULTS);
@@ -488,6 +544,7 @@ static void count_uses(Lower *l)
     if (operands > 0) l->values[ins->a].uses++;
     if (operands > 1) l->values[ins->b].uses++;
     if (operands > 2) l->values[ins->c].uses++;
+    l->all_insns += ins->op == IR_INSN;
     for (int64_t i = 0; ins->op == IR_CALL && i < ins->imm; i++) l->values[ir->args[ins->a + i]].uses++;
   }
   for (Ref ref = 1; ref < ir->count; ref++) {
@@ -520,12 +577,34 @@ static void walk(Lower *l)
   }
 }
 
+static void emit_head_stub(Lower *l)
+{
+  give_back(l, 0);
+  x64_load_constant(&l->as, RAX, l->number);
+  jump_to(l, l->jit->leave_head);
+}
+
+// Pays for the whole block; what is not done is given back on the way out.
+static void emit_head(Lower *l, bool guarded)
+{
+  Asm *as = &l->as;
+  if (l->all_insns) {
+    x64_sub_ri(as, W8, R15, (int32_t)l->all_insns);
+    add_stub(l, (Stub){ .from = x64_jcc(as, CC_S), .kind = STUB_HEAD });
+  }
+  if (!guarded) return;
+  x64_cmp_mi(as, W1, loop_mem(l, l->jit->loop.unready), 0);
+  add_stub(l, (Stub){ .from = x64_jcc(as, CC_NE), .kind = STUB_HEAD });
+}
+
 static void emit_stubs(Lower *l)
 {
   for (unsigned i = 0; i < l->stub_count && !l->as.full; i++) {          // a call adds another
     const Stub *stub = &l->stubs[i];
-    x64_bind(&l->as, stub->from);
+    if (stub->kind != STUB_LINK) x64_bind(&l->as, stub->from);
     if (stub->kind == STUB_LEAVE) emit_leave(l, stub->reason, stub->insns, stub->pc);
+    else if (stub->kind == STUB_LINK) emit_link_stub(l, stub);
+    else if (stub->kind == STUB_HEAD) emit_head_stub(l);
     else if (stub->kind == STUB_CALL) emit_call_stub(l, stub);
     else emit_nan(l, stub);
   }
@@ -562,7 +641,7 @@ void jit_lower_free(Jit *jit)
   free(jit->lower);
 }
 
-int64_t jit_lower(Jit *jit, const Ir *ir, uint64_t pc, uint8_t *to, size_t room, bool *rounds, struct um_fault *why)
+int jit_lower(Jit *jit, const Ir *ir, JitCode *code, uint8_t *to, size_t room, struct um_fault *why)
 {
   if (!jit->lower) jit->lower = calloc(1, sizeof *jit->lower);
   Lower *l = jit->lower;
@@ -573,16 +652,21 @@ int64_t jit_lower(Jit *jit, const Ir *ir, uint64_t pc, uint8_t *to, size_t room,
   l->as = (Asm){ to, to, to + room, false };
   l->jit = jit;
   l->ir = ir;
-  l->pc = l->here = pc;
+  l->number = jit->code_count;
+  l->paged = code->flags & JIT_PAGED;
+  l->pc = l->here = code->pc;
   l->values = l->value_room;
   l->amounts = l->amount_room;
   begin(l);
   count_uses(l);
+  emit_head(l, code->flags & JIT_GUARDED);
   walk(l);
   if (!l->refused[0]) emit_stubs(l);
   if (l->refused[0]) return fault_set(why, UM_EINVAL, "cannot translate %s", l->refused);
   if (l->as.full) return fault_set(why, UM_ENOMEM, "code memory is full");
   jit->instructions += l->insns;
-  *rounds = l->rounds;
-  return l->as.at - l->as.start;
+  code->size = (uint32_t)(l->as.at - l->as.start);
+  code->insns = l->all_insns;
+  code->rounds = l->rounds;
+  return UM_OK;
 }

@@ -24,7 +24,7 @@ typedef struct Value {
 typedef struct Stub {
   Site     from, back;                   // back: where it jumps to afterwards
   uint8_t  kind;
-  // STUB_LEAVE
+  // STUB_LEAVE, STUB_LINK: with `insns` instructions done
   uint32_t reason, insns;
   uint64_t pc;
   // The others: what gets the result. STUB_CALL: the op done by C with its operands where they were, registers kept.
@@ -34,7 +34,7 @@ typedef struct Stub {
   uint32_t what, live_regs, live_xmms;
   Value    operand[3];
 } Stub;
-enum { STUB_LEAVE, STUB_NAN_S, STUB_NAN_D, STUB_CALL };
+enum { STUB_LEAVE, STUB_LINK, STUB_HEAD, STUB_NAN_S, STUB_NAN_D, STUB_CALL };
 
 enum { STUBS_MOST = 384, ALIASES_MOST = 64 };
 
@@ -43,8 +43,11 @@ typedef struct Lower {
   Asm       as;
   Jit      *jit;
   const Ir *ir;
+  uint32_t  number;                      // of the code
   uint64_t  pc, here;                    // of the block, of the guest instruction
-  uint32_t  insns;
+  uint32_t  insns, all_insns;            // begun where the walk is; of the whole block
+  bool      paged;                       // ways into other pages are looked up
+  bool      may_leave;                   // C may have asked to leave behind the instruction at hand
   Value    *values;
   Ref      *amounts;                     // of a shift whose amount is masked by its width: the unmasked one; of the `and`: itself
   uint32_t  free_regs, free_xmms;        // bits
@@ -90,6 +93,8 @@ void write_slot(Lower *l, int64_t slot, Ref ref);
 void spill_all(Lower *l, bool slots_too);              // every value off the registers; off slots too
 void end_instruction(Lower *l);
 
+// enter.c
+void jit_emit_jump(const Jit *jit, Asm *as, const uint8_t *otherwise);    // to where rdx says, which is handed on too
 // lower.c
 void refuse(Lower *l, const char *what, Ref ref);
 void add_stub(Lower *l, Stub stub);

@@ -37,6 +37,7 @@ local TOP = {
   { "rate", type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart; 100000000" },
   { "log", type = "string", help = "what is logged: exec,int:FILE;mmio:FILE" },
   { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
+  cpu.ENGINE[1], cpu.ENGINE[2],
   { "ring", type = "integer", default = 0, min = 0, max = ring.MOST, help = "instructions a hart remembers" },
   { "seed", type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy; default 0, with a virtual clock 1" },
 }
@@ -190,7 +191,7 @@ function description.check(options)
   end
   raw.boot = raw.boot or {}
   if raw.boot.symbols == nil then raw.boot.symbols = param.declare "symbols" end       -- what every machine has
-  for _, name in ipairs { "log", "log_limit", "ring" } do
+  for _, name in ipairs { "log", "log_limit", "ring", "engine" } do
     if raw[name] == nil then raw[name] = param.declare(name) end
   end
   local checked = schema.check(raw, TOP)
@@ -200,6 +201,7 @@ function description.check(options)
     raw = raw, name = checked.name, log = checked.log, log_limit = checked.log_limit, ring = checked.ring,
     timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
   }, Description)
+  self.engine, self.jit = checked.engine, cpu.check_jit(checked.jit, "jit")
   self.cpu, self.harts = check_cpu(checked.cpu)
   self.ram = schema.check(checked.ram, RAM, "ram")
   self.boot = schema.check(checked.boot, BOOT, "boot")

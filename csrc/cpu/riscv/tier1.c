@@ -1,0 +1,346 @@
+// tier1: translated blocks in the run loop.
+// SPDX-License-Identifier: MIT
+#include "cpu/riscv/tier1.h"
+#include "base/fault.h"
+#include "cpu/riscv/lift.h"
+#include "cpu/riscv/tier0.h"
+#include "cpu/riscv/trace.h"
+#include "jit/jit.h"
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct Tier1 {
+  Jit *jit;
+  Ir   ir;                                  // of the block that is translated
+  JitRun run;
+  uint32_t threshold;
+  uint32_t generation;                      // changes when all code is forgotten
+  uint64_t entered, punts, refused, flushes;
+  uint8_t copy[BLOCK_MOST * 4];             // of code in a window
+};
+
+// Which registers of RISC-V live in registers of the host: those that compilers use most.
+static const struct { char file; uint8_t number; const char *reg; } pins[] = {
+  { 'x', 2, "rbx" }, { 'x', 8, "r12" }, { 'x', 10, "rdi" }, { 'x', 11, "rsi" }, { 'x', 12, "r8" }, { 'x', 13, "r9" }, { 'x', 14, "r10" }, { 'x', 15, "r11" },
+  { 'f', 8, "xmm5" }, { 'f', 9, "xmm6" }, { 'f', 10, "xmm7" }, { 'f', 11, "xmm8" }, { 'f', 12, "xmm9" }, { 'f', 13, "xmm10" }, { 'f', 14, "xmm11" },
+  { 'f', 15, "xmm12" },
+};
+
+enum { BIAS = 128, PUNTS_MOST = 64 };
+
+static bool host_load(void *context, uint64_t address, unsigned bytes, IrValue *value)
+{
+  Hart *hart = context;
+  *value = u256_from(0);
+  if (!hart->window) return hart_load(hart, hart->data, address, bytes, &value->w[0]);
+  if (window_read(hart->window, address, &value->w[0], bytes)) return true;
+  hart_window_refused(hart, address, 1, ACCESS_READ);
+  return false;
+}
+
+static bool host_store(void *context, uint64_t address, unsigned bytes, const IrValue *value)
+{
+  Hart *hart = context;
+  if (!hart->window) return hart_store(hart, hart->data, address, bytes, value->w[0]);
+  if (window_write(hart->window, address, &value->w[0], bytes)) return true;
+  hart_window_refused(hart, address, 1, ACCESS_WRITE);
+  return false;
+}
+
+// In a window tier 0 does it, where a fault has a place to go on from.
+static void *host_place(void *context, uint64_t address, unsigned bytes, bool write)
+{
+  Hart *hart = context;
+  if (!hart->window) return hart_atomic(hart, hart->data, address, bytes, write);
+  hart->punt = true;
+  return NULL;
+}
+
+static int open_jit(Tier1 *t, Hart *first, struct um_fault *why)
+{
+  const struct um_jit_options options = { .size = first->options.code_bytes, .backing = UM_CODE_DUAL, .bias = BIAS, .features = ~0u };
+  t->jit = um_jit_new(&riscv_guest, &options, why);
+  if (!t->jit) return why->status;
+  um_riscv_prepare(t->jit);
+  if (first->window) t->jit->tlb.there = false;
+  for (unsigned i = 0; i < sizeof pins / sizeof pins[0]; i++) {
+    const char file[] = { pins[i].file, 0 };
+    int status = um_jit_pin(t->jit, (uint32_t)um_ir_guest_find(&riscv_guest, file, why), pins[i].number, pins[i].reg, why);
+    if (status < 0) return status;
+  }
+  return jit_make_thunks(t->jit, why);
+}
+
+int tier1_open(Hart *first, struct um_fault *why)
+{
+  if (first->options.engine == UM_ENGINE_T0) return UM_OK;
+  Tier1 *t = calloc(1, sizeof *t);
+  if (!t || !ir_init(&t->ir, &riscv_guest)) {
+    free(t);
+    return fault_set(why, UM_ENOMEM, "no memory for translated code");
+  }
+  t->threshold = first->options.engine == UM_ENGINE_T1 ? 0 : first->options.threshold;
+  int status = open_jit(t, first, why);
+  if (status < 0) {
+    tier1_close(t);
+    return status;
+  }
+  first->tier1 = t;
+  return UM_OK;
+}
+
+void tier1_close(Tier1 *t)
+{
+  if (!t) return;
+  um_jit_free(t->jit);
+  ir_fini(&t->ir);
+  free(t);
+}
+
+uint32_t tier1_heat(const Hart *hart)
+{
+  return hart->tier1 ? hart->tier1->threshold : UINT32_MAX;
+}
+
+// Whoever wants to see instructions, accesses or blocks sees them in tier 0.
+static bool watched(const Hart *hart)
+{
+  bool logs = hart->mem && hart->mem->log && hart->mem->log->on;
+  return hart->turns->watch || hart->ring || logs;
+}
+
+void tier1_begin(Turns *turns)
+{
+  for (unsigned i = 0; i < turns->count; i++) turns->hart[i]->stay = watched(turns->hart[i]) ? STAY : 0;
+}
+
+// Translating ---------------------------------------------------------------------------------------
+
+static bool translated_addresses(const Hart *hart) { return !hart->window && hart->priv != PRIV_M; }
+
+static bool woven(const BlockHead *head)
+{
+  const Cold *cold = block_cold(head);
+  for (unsigned i = 0; i < head->slots; i += riscv_ops[cold[i].op].width)
+    if (cold[i].op == OP_HOOK || cold[i].op == OP_RING) return true;
+  return false;
+}
+
+static const uint8_t *bytes_of(Hart *hart, const BlockHead *head)
+{
+  if (!hart->window) return mem_ram(hart->mem, head->gpa, head->bytes);
+  return window_read(hart->window, head->gpa, hart->tier1->copy, head->bytes) ? hart->tier1->copy : NULL;
+}
+
+// The IR of a decoded block, up to what is no instruction. False: there is none.
+static bool lift_block(Hart *hart, const BlockHead *head, bool *fp)
+{
+  Tier1 *t = hart->tier1;
+  Lift l = { .ir = &t->ir, .context = hart->extensions | LIFT_FP_READY };
+  const uint8_t *code = bytes_of(hart, head);
+  ir_clear(&t->ir);
+  while (code && !l.ended && l.at < head->bytes) {
+    uint32_t word = 0;
+    memcpy(&word, code + l.at, head->bytes - l.at < 4 ? 2 : 4);
+    if (!riscv_lift(&l, word)) break;
+  }
+  if (!l.at) return false;
+  lift_end(&l);
+  ir_sweep(&t->ir);
+  debug_check(t->ir.full || ir_verify(&t->ir, NULL) >= 0);
+  *fp = l.fp;
+  return !t->ir.full;
+}
+
+static void forget_all(Hart *hart)
+{
+  Tier1 *t = hart->tier1;
+  for (uint32_t i = 0; i < t->jit->code_count; i++)
+    if (!t->jit->codes[i].dropped) ((BlockHead *)t->jit->codes[i].owner)->code = 0;
+  jit_flush(t->jit);
+  t->generation++;
+  for (unsigned i = 0; i < hart->turns->count; i++) hart_forget_jumps(hart->turns->hart[i]);
+}
+
+static int64_t translate(Hart *hart, BlockHead *head)
+{
+  Tier1 *t = hart->tier1;
+  struct um_fault why;
+  bool fp, paged = translated_addresses(hart);
+  if (woven(head) || !lift_block(hart, head, &fp)) return UM_EINVAL;
+  int64_t number = jit_translate(t->jit, &t->ir, hart->pc, (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0), &why);
+  if (number != UM_ENOMEM) return number;
+  forget_all(hart);
+  t->flushes++;
+  return jit_translate(t->jit, &t->ir, hart->pc, (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0), &why);
+}
+
+static JitCode *find_code(Hart *hart, const BlockHead *head, uint64_t gva)
+{
+  const Jit *jit = hart->tier1->jit;
+  unsigned paged = translated_addresses(hart) ? JIT_PAGED : 0;
+  for (uint32_t i = head->code; i; i = jit->codes[i - 1].sibling) {
+    JitCode *code = &jit->codes[i - 1];
+    if (code->pc == gva && (code->flags & JIT_PAGED) == paged) return code;
+  }
+  return NULL;
+}
+
+// The block stays tier 0's.
+static void cool(Hart *hart, BlockHead *head)
+{
+  head->heat = UINT32_MAX;
+  block_first(head)->fn = hart->tier0->passes;
+}
+
+// The code of a hot block at hart->pc; NULL: it stays tier 0's.
+static JitCode *code_at(Hart *hart, const Dinsn *first)
+{
+  Tier1 *t = hart->tier1;
+  BlockHead *head = block_head(first);
+  JitCode *code = find_code(hart, head, hart->pc);
+  if (code) return code;
+  int64_t number = translate(hart, head);
+  if (number < 0) {
+    t->refused++;
+    cool(hart, head);
+    return NULL;
+  }
+  code = &t->jit->codes[number];
+  code->owner = head;
+  code->sibling = head->code;
+  head->code = (uint32_t)number + 1;
+  Jump *jump = hart_jump(hart, hart->pc);
+  if (jump->first == first && jump->gva == hart->pc && jump->epoch == hart->fetch_epoch) jump->code = code->at;
+  return code;
+}
+
+const void *tier1_entry(Hart *hart, uint64_t gva, const Dinsn *first)
+{
+  if (!hart->tier1) return NULL;
+  const JitCode *code = find_code(hart, block_head(first), gva);
+  return code ? code->at : hart->tier1->jit->leave_next;
+}
+
+// Dropping ------------------------------------------------------------------------------------------
+
+void tier1_drop(Hart *hart, BlockHead *head)
+{
+  if (!hart->tier1 || !head->code) return;
+  Jit *jit = hart->tier1->jit;
+  for (uint32_t i = head->code; i; i = jit->codes[i - 1].sibling) jit_drop(jit, i - 1);
+  head->code = 0;
+  for (unsigned i = 0; i < hart->turns->count; i++) {
+    Jump *jump = hart_jump(hart->turns->hart[i], head->gpa);          // its index has no more bits than a page's offset
+    if (jump->first == block_first(head)) jump->gva = 1;
+  }
+}
+_Static_assert((int)JUMPS <= (int)PAGE_ENTRIES, "tier1_drop");
+
+void tier1_flush(Hart *hart)
+{
+  if (!hart->tier1) return;
+  jit_flush(hart->tier1->jit);
+  hart->tier1->generation++;
+}
+
+void tier1_unlink(Hart *hart)
+{
+  if (hart->tier1) jit_unlink_all(hart->tier1->jit);
+}
+
+// Running -------------------------------------------------------------------------------------------
+
+static void enter(Hart *hart, const JitCode *code)
+{
+  Tier1 *t = hart->tier1;
+  JitRun *run = &t->run;
+  run->state = hart;
+  run->guest = &riscv_guest;
+  run->host = (IrHost){ hart, host_load, host_store, host_place, &hart->reserved, &hart->reserved_value };
+  run->left = (int32_t)hart->budget;
+  hart->in_code = true;
+  hart->punt = false;
+  jit_enter(t->jit, code->at, run);
+  hart->in_code = false;
+  if (run->exit.reason == JIT_HEAD) hart->pc = t->jit->codes[run->which].pc;
+  else if (run->exit.reason == JIT_LINKED) hart->pc = t->jit->links[run->which].pc;
+  else if (run->exit.reason != UM_IR_LEAVE) hart->pc = run->exit.pc;
+  hart->budget = (int64_t)(((uint64_t)hart->budget & ~(uint64_t)UINT32_MAX) | (uint32_t)run->left);
+  t->entered++;
+}
+
+// A block that goes to devices again and again is better off in tier 0 as a whole.
+static void punted(Hart *hart)
+{
+  Tier1 *t = hart->tier1;
+  JitCode *code = &t->jit->codes[t->run.which];
+  t->punts++;
+  if (code->dropped || ++code->punts < PUNTS_MOST) return;
+  BlockHead *head = code->owner;
+  tier1_drop(hart, head);
+  cool(hart, head);
+}
+
+// The instruction at hart->pc is not done. True: tier 0 does it.
+static bool fault(Hart *hart, const struct um_ir_exit *exit)
+{
+  if (exit->reason == UM_IR_TRAP) {
+    hart_take_trap(hart, exit->cause, exit->value);
+    return false;
+  }
+  if (hart->punt) {
+    punted(hart);
+    return true;
+  }
+  if (hart->again) return false;
+  if (hart->trap_cause == CAUSE_ILLEGAL) hart->trap_value = hart_instruction_at(hart, hart->pc);
+  hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  return false;
+}
+
+static const Dinsn *find(Hart *hart)
+{
+  const Dinsn *first = blocks_find(hart, hart->pc);
+  if (!first) hart_take_trap(hart, hart->trap_cause, hart->trap_value);
+  return first;
+}
+
+// What pages hold may be told apart only where they are looked up: a link to another page stands where addresses are not translated.
+static void connect(Hart *hart, uint32_t number, const JitCode *to)
+{
+  Jit *jit = hart->tier1->jit;
+  const JitLink *link = &jit->links[number];
+  const JitCode *from = &jit->codes[link->from];
+  bool near = !((from->pc ^ to->pc) & PAGE_MASK);
+  if (near || !(from->flags & JIT_PAGED)) jit_link(jit, number, (uint32_t)(to - jit->codes));
+}
+
+const Dinsn *tier1_run(Hart *hart, const Dinsn *first)
+{
+  Tier1 *t = hart->tier1;
+  const JitRun *run = &t->run;
+  JitCode *code = code_at(hart, first);
+  while (code) {
+    enter(hart, code);
+    uint32_t generation = t->generation;
+    int reason = (int)run->exit.reason;
+    if (reason == UM_IR_FAULT || reason == UM_IR_TRAP) return fault(hart, &run->exit) ? find(hart) : NULL;
+    if (reason == UM_IR_LEAVE || hart->leave) return NULL;
+    first = find(hart);
+    if (!first || reason == JIT_HEAD || block_head(first)->heat) {
+      if (first && reason == UM_IR_NEXT) blocks_note_jump(hart, hart->pc, first);
+      return first;
+    }
+    code = code_at(hart, first);
+    if (code && reason == JIT_LINKED && t->generation == generation) connect(hart, run->which, code);
+    if (code && reason == UM_IR_NEXT) blocks_note_jump(hart, hart->pc, first);
+  }
+  return first;
+}
+
+void tier1_counts(const Hart *hart, struct um_hart_counts *counts)
+{
+  (void)hart, (void)counts;
+}

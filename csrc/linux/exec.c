@@ -87,13 +87,15 @@ static void free_vector(char **vector)
   free(vector);
 }
 
-static int64_t exec_path(Thread *thread, const char *path, char **argv, char **envp)
+// `path` is the host's, `name` what the guest calls it.
+static int64_t exec_path(Thread *thread, const char *path, const char *name, char **argv, char **envp)
 {
   int error = 0;
   if (access(path, X_OK) < 0) return -errno;
-  Image *image = image_open(thread->process, path, (const char *const *)argv, (const char *const *)envp, &error, NULL);
+  Image *image = image_open(thread->process, path, name, (const char *const *)argv, (const char *const *)envp, &error, NULL);
   if (image) return replace(thread, image);
   if (error != IMAGE_HOST) return -error;
+  if (thread->process->jail.folder) return -EACCES;        // it would run outside of the first wall
   if (thread->process->options.strace) dprintf(2, "[%d] umbra: %s is a program of the host\n", thread->tid, path);
   written_tell(thread->process);
   uint64_t mask = thread->mask;
@@ -106,17 +108,19 @@ static int64_t exec_path(Thread *thread, const char *path, char **argv, char **e
 
 static int64_t exec_at(Thread *thread, int dirfd, uint64_t path_at, uint64_t argv_at, uint64_t envp_at, int flags)
 {
-  char given[PATH_MOST], out[PATH_MOST], link[64];
+  char given[PATH_MOST], path[PATH_MOST], name[PATH_MOST + 32];
   int64_t length = window_read_text(&thread->process->window, path_at, given, sizeof given);
   if (length < 0) return length == -1 ? -EFAULT : -ENAMETOOLONG;
-  const char *path = path_of(thread, dirfd, given, true, out);
-  if (!length && flags & AT_EMPTY_PATH) snprintf(link, sizeof link, "/proc/self/fd/%d", dirfd), path = link;
-  else if (!length) return -ENOENT;
-  else if (given[0] != '/' && dirfd != AT_FDCWD) snprintf(out, sizeof out, "/proc/self/fd/%d/%.4000s", dirfd, given), path = out;
+  if (!length && !(flags & AT_EMPTY_PATH)) return -ENOENT;
+  int64_t failed = path_find_real(thread->process, dirfd, given, PATH_FOLLOW | PATH_READS, path);
+  if (failed) return failed;
+  bool below_fd = dirfd != AT_FDCWD && given[0] != '/';
+  if (below_fd) snprintf(name, sizeof name, "/dev/fd/%d%s%s", dirfd, length ? "/" : "", given);
+  else snprintf(name, sizeof name, "%s", given);
   size_t room = (size_t)2 << 20;
   int error = 0;
   char **argv = copy_vector(thread, argv_at, &room, &error), **envp = argv ? copy_vector(thread, envp_at, &room, &error) : NULL;
-  int64_t result = envp ? exec_path(thread, path, argv, envp) : -error;
+  int64_t result = envp ? exec_path(thread, path, name, argv, envp) : -error;
   free_vector(argv);
   free_vector(envp);
   return result;

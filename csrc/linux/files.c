@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -19,7 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { HIDDEN_FDS = 1024, ASIDE = 960, VECTORS_MOST = 1024 };
+enum { HIDDEN_FDS = 1024, ASIDE = 960, VECTORS_MOST = 1024, FDS_MOST = 65536 };
 
 // -- Descriptors that are ours ----------------------------------------------------------------------------------------------
 
@@ -44,20 +45,42 @@ int files_put_aside(Process *p, int fd)
 
 UM_EXPORT int um_linux_keep(um_linux *p, int fd) { return files_put_aside(p, fd); }
 
-static void each_fd(Process *p, void (*what)(Process *, int))
+// Calls what(p, fd) for each open descriptor, or for those that an exec closes.
+static void each_fd(Process *p, bool closing, void (*what)(Process *, int))
 {
   DIR *folder = opendir("/proc/self/fd");
-  if (!folder) return;
+  if (!folder) {                             // as in a jail
+    struct rlimit limit = { 0 };
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd = 0; fd < (int)(limit.rlim_cur < FDS_MOST ? limit.rlim_cur : FDS_MOST); fd++) {
+      int flags = fcntl(fd, F_GETFD);
+      if (flags >= 0 && (!closing || flags & FD_CLOEXEC)) what(p, fd);
+    }
+    return;
+  }
   for (const struct dirent *entry; (entry = readdir(folder));) {
     int fd = entry->d_name[0] == '.' ? -1 : (int)strtol(entry->d_name, NULL, 10);
-    if (fd >= 0 && fd != dirfd(folder) && fcntl(fd, F_GETFD) & FD_CLOEXEC) what(p, fd);
+    if (fd >= 0 && fd != dirfd(folder) && (!closing || fcntl(fd, F_GETFD) & FD_CLOEXEC)) what(p, fd);
   }
   closedir(folder);
 }
 
+static void hide_inherited(Process *p, int fd)
+{
+  if (fd > 2) hide(p, fd);
+  if (fd >= HIDDEN_FDS) close(fd);
+}
+
 void files_hide(Process *p)
 {
-  each_fd(p, hide);
+  if (p->jail.folder) each_fd(p, false, hide_inherited);
+  else each_fd(p, true, hide);
+}
+
+void files_take_back(Process *p, int fd)
+{
+  if (fd < HIDDEN_FDS) p->hidden[fd / 64] &= ~((uint64_t)1 << fd % 64);
+  close(fd);
 }
 
 static void close_visible(Process *p, int fd)
@@ -67,16 +90,30 @@ static void close_visible(Process *p, int fd)
 
 void files_exec(Process *p)
 {
-  each_fd(p, close_visible);
+  each_fd(p, true, close_visible);
 }
 
-int64_t call_close(Thread *thread, const uint64_t *a)
+// What takes a number away while a call of another thread goes by a descriptor of ours (paths.c) waits until it is hidden.
+static int64_t guarded(Thread *thread, Call *call, const uint64_t *a)
+{
+  pthread_mutex_lock(&thread->process->jail.pins);
+  int64_t result = call(thread, a);
+  pthread_mutex_unlock(&thread->process->jail.pins);
+  return result;
+}
+
+static int64_t close_one(Thread *thread, const uint64_t *a)
 {
   if (!fd_visible(thread->process, (int)a[0])) return -EBADF;
   return close((int)a[0]) < 0 ? -errno : 0;
 }
 
-int64_t call_close_range(Thread *thread, const uint64_t *a)
+int64_t call_close(Thread *thread, const uint64_t *a)
+{
+  return thread->process->jail.folder ? guarded(thread, close_one, a) : close_one(thread, a);
+}
+
+static int64_t close_many(Thread *thread, const uint64_t *a)
 {
   unsigned first = (unsigned)a[0], last = (unsigned)a[1];
   if (first > last) return -EINVAL;
@@ -92,6 +129,11 @@ int64_t call_close_range(Thread *thread, const uint64_t *a)
   return 0;
 }
 
+int64_t call_close_range(Thread *thread, const uint64_t *a)
+{
+  return thread->process->jail.folder ? guarded(thread, close_many, a) : close_many(thread, a);
+}
+
 int64_t call_dup(Thread *thread, const uint64_t *a)
 {
   if (!fd_visible(thread->process, (int)a[0])) return -EBADF;
@@ -99,11 +141,16 @@ int64_t call_dup(Thread *thread, const uint64_t *a)
   return fd < 0 ? -errno : fd;
 }
 
-int64_t call_dup3(Thread *thread, const uint64_t *a)
+static int64_t put_at(Thread *thread, const uint64_t *a)
 {
   if (!fd_visible(thread->process, (int)a[0]) || !fd_visible(thread->process, (int)a[1])) return -EBADF;
   int fd = dup3((int)a[0], (int)a[1], (int)a[2]);
   return fd < 0 ? -errno : fd;
+}
+
+int64_t call_dup3(Thread *thread, const uint64_t *a)
+{
+  return thread->process->jail.folder ? guarded(thread, put_at, a) : put_at(thread, a);
 }
 
 int64_t call_fcntl(Thread *thread, const uint64_t *a)
@@ -144,53 +191,16 @@ int64_t call_ioctl(Thread *thread, const uint64_t *a)
     if (!guest_pointer(thread->process, a[2], &pointer)) return -EFAULT;
   }
   if (!known) return fcntl((int)a[0], F_GETFD) < 0 ? -EBADF : -ENOTTY;
+  if (request == FS_IOC_SETFLAGS && thread->process->jail.folder && !jail_has_fd(thread->process, (int)a[0], false)) return -EACCES;
   return host_call(thread, SYS_ioctl, (int)a[0], (long)request, (long)pointer, 0, 0, 0);
 }
 
 // -- Paths ------------------------------------------------------------------------------------------------------------------
 
-const char *path_of(Thread *thread, int dirfd, const char *path, bool follow, char out[PATH_MOST])
-{
-  const Process *p = thread->process;
-  (void)dirfd;
-  if (path[0] != '/' || p->sysroot_fd < 0) return path;
-  struct open_how how = { .flags = O_PATH | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW), .resolve = RESOLVE_IN_ROOT };
-  int fd = (int)syscall(SYS_openat2, p->sysroot_fd, path, &how, sizeof how);
-  if (fd < 0) return path;
-  char link[32];
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  ssize_t length = readlink(link, out, PATH_MOST - 1);
-  close(fd);
-  if (length <= 0) return path;
-  out[length] = 0;
-  return out;
-}
-
-// What the guest should read for a host path.
-static const char *without_sysroot(const Process *p, const char *path)
-{
-  size_t length = p->sysroot ? strlen(p->sysroot) : 0;
-  if (!length || strncmp(path, p->sysroot, length) != 0) return path;
-  return path[length] == '/' ? path + length : path[length] ? path : "/";
-}
-
 static int64_t read_path(Thread *thread, uint64_t gva, char *path)
 {
   int64_t length = window_read_text(&thread->process->window, gva, path, PATH_MOST);
   return length == -1 ? -EFAULT : length == -2 ? -ENAMETOOLONG : length;
-}
-
-// "exe" for /proc/self/exe or /proc/PID/exe of this process; NULL for any other path.
-static const char *own_proc(const char *path)
-{
-  char pid[16];
-  if (strncmp(path, "/proc/", 6) != 0) return NULL;
-  path += 6;
-  snprintf(pid, sizeof pid, "%d/", getpid());
-  const char *names[] = { "self/", "thread-self/", pid };
-  for (unsigned i = 0; i < 3; i++)
-    if (strncmp(path, names[i], strlen(names[i])) == 0) return path + strlen(names[i]);
-  return NULL;
 }
 
 static int from_memory(const void *bytes, size_t size)
@@ -233,24 +243,47 @@ static int refuse_memory(int fd)
   return -EACCES;
 }
 
+// What a path is opened for.
+static unsigned how_to_find(uint64_t flags)
+{
+  bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+  bool reads = !(flags & (O_ACCMODE | O_CREAT | O_TRUNC)) || flags & O_PATH;
+  return PATH_OPENS | (follow ? PATH_FOLLOW : 0) | (reads ? PATH_READS : 0) | (flags & O_CREAT ? PATH_CREATES : 0);
+}
+
+static int64_t open_path(Thread *thread, int dirfd, const char *path, const struct open_how *how)
+{
+  Process *p = thread->process;
+  Place place;
+  if (how->resolve) {                        // within a folder by the caller's own wish
+    if (dirfd != AT_FDCWD && !fd_visible(p, dirfd)) return -EBADF;
+    return host_call(thread, SYS_openat2, dirfd, (long)path, (long)how, sizeof *how, 0, 0);
+  }
+  int64_t error = path_find(p, dirfd, path, how_to_find(how->flags), &place);
+  if (error) return error;
+  int64_t fd = host_call(thread, SYS_openat, place.dirfd, (long)place.path, (long)how->flags, (long)how->mode, 0, 0);
+  place_leave(p, &place);
+  return fd;
+}
+
 static int64_t open_how(Thread *thread, const uint64_t *a, const struct open_how *how)
 {
   Process *p = thread->process;
-  char path[PATH_MOST], out[PATH_MOST];
+  char path[PATH_MOST], joined[PATH_MOST];
   int64_t length = read_path(thread, a[1], path);
   if (length < 0) return length;
-  if ((int)a[0] != AT_FDCWD && path[0] != '/' && !fd_visible(p, (int)a[0])) return -EBADF;
-  const char *own = own_proc(path);
+  const char *own = path_own_proc((int)a[0], path, joined);
   int fd = own && !(how->flags & (O_PATH | O_NOFOLLOW)) ? open_own_proc(p, own) : -1;
   if (fd == -2) return -errno;
   if (fd >= 0) {
     if (!(how->flags & O_CLOEXEC)) fcntl(fd, F_SETFD, 0);
     return fd;
   }
-  bool follow = !(how->flags & O_NOFOLLOW) && (how->flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
-  const char *host = path_of(thread, (int)a[0], path, follow, out);
-  long result = how->resolve ? host_call(thread, SYS_openat2, (int)a[0], (long)path, (long)how, sizeof *how, 0, 0)
-                             : host_call(thread, SYS_openat, (int)a[0], (long)host, (long)how->flags, (long)how->mode, 0, 0);
+  int64_t result = open_path(thread, (int)a[0], path, how);
+  if (result >= 0 && p->jail.folder && !jail_has_fd(p, (int)result, true)) {
+    close((int)result);
+    return -ENOENT;
+  }
   return result < 0 ? result : refuse_memory((int)result);
 }
 
@@ -270,19 +303,24 @@ int64_t call_openat2(Thread *thread, const uint64_t *a)
 
 int64_t call_readlinkat(Thread *thread, const uint64_t *a)
 {
-  char path[PATH_MOST], out[PATH_MOST], target[PATH_MOST];
+  Process *p = thread->process;
+  char path[PATH_MOST], joined[PATH_MOST], target[PATH_MOST];
+  Place place;
   int64_t length = read_path(thread, a[1], path);
   if (length < 0) return length;
-  if ((int)a[0] != AT_FDCWD && path[0] != '/' && !fd_visible(thread->process, (int)a[0])) return -EBADF;
   if ((int)a[3] <= 0) return -EINVAL;
-  const char *own = own_proc(path), *text = target;
+  const char *own = path_own_proc((int)a[0], path, joined), *text = target;
   if (own && strcmp(own, "exe") == 0) {
-    text = without_sysroot(thread->process, thread->process->exe);
+    text = path_for_guest(p, p->exe);
   } else {
-    ssize_t got = readlinkat((int)a[0], path_of(thread, (int)a[0], path, false, out), target, sizeof target - 1);
-    if (got < 0) return -errno;
+    int64_t error = path_find(p, (int)a[0], path, PATH_READS, &place);
+    if (error) return error;
+    ssize_t got = readlinkat(place.dirfd, place.path, target, sizeof target - 1);
+    error = errno;
+    place_leave(p, &place);
+    if (got < 0) return -error;
     target[got] = 0;
-    if (strncmp(path, "/proc/", 6) == 0) text = without_sysroot(thread->process, target);
+    if (own || strncmp(path, "/proc/", 6) == 0) text = path_for_guest(p, target);
   }
   size_t size = strlen(text) < a[3] ? strlen(text) : (size_t)a[3];
   return put(thread, a[2], text, size) ? (int64_t)size : -EFAULT;
@@ -291,11 +329,15 @@ int64_t call_readlinkat(Thread *thread, const uint64_t *a)
 // The first path is a link's text, not to be looked for.
 int64_t call_symlinkat(Thread *thread, const uint64_t *a)
 {
-  char text[PATH_MOST], path[PATH_MOST], out[PATH_MOST];
+  char text[PATH_MOST], path[PATH_MOST];
+  Place place;
   int64_t length = read_path(thread, a[0], text), second = read_path(thread, a[2], path);
   if (length < 0 || second < 0) return length < 0 ? length : second;
-  if ((int)a[1] != AT_FDCWD && path[0] != '/' && !fd_visible(thread->process, (int)a[1])) return -EBADF;
-  return symlinkat(text, (int)a[1], path_of(thread, (int)a[1], path, false, out)) < 0 ? -errno : 0;
+  int64_t error = path_find(thread->process, (int)a[1], path, 0, &place);
+  if (error) return error;
+  error = symlinkat(text, place.dirfd, place.path) < 0 ? -errno : 0;
+  place_leave(thread->process, &place);
+  return error;
 }
 
 int64_t call_getcwd(Thread *thread, const uint64_t *a)
@@ -303,7 +345,7 @@ int64_t call_getcwd(Thread *thread, const uint64_t *a)
   char path[PATH_MOST];
   long length = syscall(SYS_getcwd, path, sizeof path);
   if (length < 0) return -errno;
-  const char *text = without_sysroot(thread->process, path);
+  const char *text = path_for_guest(thread->process, path);
   size_t size = strlen(text) + 1;
   if (size > a[1]) return -ERANGE;
   return put(thread, a[0], text, size) ? (int64_t)size : -EFAULT;
@@ -342,16 +384,20 @@ int64_t call_fstat(Thread *thread, const uint64_t *a)
 
 int64_t call_newfstatat(Thread *thread, const uint64_t *a)
 {
-  char path[PATH_MOST] = "", out[PATH_MOST];
+  Process *p = thread->process;
+  char path[PATH_MOST] = "", joined[PATH_MOST];
+  Place place;
   struct stat st;
   int flags = (int)a[3];
   int64_t length = !a[1] && flags & AT_EMPTY_PATH ? 0 : read_path(thread, a[1], path);
   if (length < 0) return length;
-  if ((int)a[0] != AT_FDCWD && path[0] != '/' && !fd_visible(thread->process, (int)a[0])) return -EBADF;
-  const char *own = own_proc(path);
-  if (own && strcmp(own, "exe") == 0 && !(flags & AT_SYMLINK_NOFOLLOW)) return stat(thread->process->exe, &st) < 0 ? -errno : put_stat(thread, a[2], &st);
-  const char *host = path_of(thread, (int)a[0], path, !(flags & AT_SYMLINK_NOFOLLOW), out);
-  return syscall(SYS_newfstatat, (int)a[0], host, &st, flags) < 0 ? -errno : put_stat(thread, a[2], &st);
+  const char *own = path_own_proc((int)a[0], path, joined);
+  if (own && strcmp(own, "exe") == 0 && !(flags & AT_SYMLINK_NOFOLLOW)) return stat(p->exe, &st) < 0 ? -errno : put_stat(thread, a[2], &st);
+  int64_t error = path_find(p, (int)a[0], path, PATH_READS | (flags & AT_SYMLINK_NOFOLLOW ? 0 : PATH_FOLLOW), &place);
+  if (error) return error;
+  error = syscall(SYS_newfstatat, place.dirfd, place.path, &st, flags) < 0 ? -errno : 0;
+  place_leave(p, &place);
+  return error ? error : put_stat(thread, a[2], &st);
 }
 
 // -- Vectors ----------------------------------------------------------------------------------------------------------------

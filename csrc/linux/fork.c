@@ -37,6 +37,7 @@ static void become_child(Thread *thread)
   }
   pthread_mutex_init(&p->lock, NULL);
   pthread_mutex_init(&p->memory, NULL);
+  pthread_mutex_init(&p->jail.pins, NULL);
   pthread_cond_init(&p->changed, NULL);
 }
 

@@ -7,6 +7,7 @@ typedef struct um_linux um_linux;
 struct um_linux_options {
   uint64_t    extensions;      // as in um_hart_options, with u and s
   const char *sysroot;         // where absolute paths are tried first, without a slash at its end; NULL: nowhere
+  const char *jail;            // the only folder that the program finds, by its calls and by the host, for good; NULL: no jail
   bool        fuse;            // fused sequences in tier 0
   bool        strace;          // every system call is printed to standard error
 };

@@ -40,6 +40,20 @@ typedef struct Area {
   bool     shared;
 } Area;
 
+// Where a path of the guest lies: for a call of the host with a folder's descriptor and a path, until place_leave.
+typedef struct Place {
+  int         dirfd;
+  const char *path;                          // in `text` or as given
+  int         pin;                           // what the path goes by, ours; -1: none
+  char        text[PATH_MOST + 32];
+} Place;
+
+typedef struct Jail {
+  char *folder;                              // its real path; NULL: no jail
+  int   fd, ruleset;
+  pthread_mutex_t pins;                      // descriptors appear, are hidden, are closed: one at a time
+} Jail;
+
 typedef struct Limit { uint64_t soft, hard; bool set; } Limit;
 
 typedef struct um_linux Process;
@@ -72,6 +86,7 @@ struct um_linux {
   char    *sysroot;
   int      sysroot_fd, vfork_fd;             // -1: none; the end of a pipe that an exec closes
   Written *written;                          // what a child of vfork has to tell; NULL: nothing
+  Jail     jail;
   Window   window;
   pthread_mutex_t memory, lock;
   pthread_cond_t  changed;                   // a thread ended, started, or the process ends
@@ -153,17 +168,34 @@ void    code_changed(Thread *thread, uint64_t at, uint64_t size);          // no
 
 // load.c
 enum { IMAGE_HOST = 4096 };                  // image_open's error for a program of the host
-Image  *image_open(Process *process, const char *path, const char *const *argv, const char *const *envp, int *error, struct um_fault *why);
+// `path` is the host's, `called` what the guest knows it by.
+Image  *image_open(Process *process, const char *path, const char *called, const char *const *argv, const char *const *envp, int *error, struct um_fault *why);
 void    image_free(Image *image);
 int64_t image_run(Thread *thread, Image *image);               // takes the place of what runs; frees the image. -errno: nothing is left
 
+// paths.c
+enum { PATH_FOLLOW = 1, PATH_READS = 2, PATH_CREATES = 4, PATH_OPENS = 8 };          // the last link too; changes nothing; may not be there yet; to open it
+int64_t path_find(Process *p, int dirfd, const char *path, unsigned how, Place *place);      // 0 or -errno
+int64_t path_find_real(Process *p, int dirfd, const char *path, unsigned how, char out[PATH_MOST]);      // as a path, for what outlives the call
+void    place_leave(Process *p, Place *place);
+bool    path_of_fd(int fd, char out[PATH_MOST]);               // of AT_FDCWD too
+const char *path_below(const char *path, const char *folder);  // the rest, beginning with /; NULL: it is not below, or there is no folder
+const char *path_for_guest(const Process *p, const char *path);            // without the sysroot
+// What follows /proc/self/ in a path to this process's own files, by whatever name; NULL: it is none of these. In `path` or `joined`.
+const char *path_own_proc(int dirfd, const char *path, char joined[PATH_MOST]);
+
+// jail.c
+extern const char *const jail_devices[];     // that even a jail has; ends in NULL
+int     jail_open(Process *p, const char *folder, struct um_fault *why);   // refuses what this host cannot hold
+int     jail_enter(Process *p, struct um_fault *why);          // this thread and all that it starts, for good
+bool    jail_has_fd(const Process *p, int fd, bool reading);   // it is of a file that may be changed (read), or of none
+
 // files.c
-// The host's path for one of the guest's, in `out` or as given: below the sysroot if it is there.
-const char *path_of(Thread *thread, int dirfd, const char *path, bool follow, char out[PATH_MOST]);
 bool    fd_visible(const Process *process, int fd);
-void    files_hide(Process *process);                          // descriptors that an exec would close are the host's own
+void    files_hide(Process *process);                          // descriptors that an exec would close are the host's own; for a jail all but the first three
 void    files_exec(Process *process);                          // closes what an exec closes
 int     files_put_aside(Process *process, int fd);             // moves a descriptor of ours out of the guest's way and sight
+void    files_take_back(Process *process, int fd);             // closes one of these
 
 // signal.c
 void    signals_install(Process *process);
@@ -201,6 +233,7 @@ void    thread_exec(Thread *thread, Image *image);             // on the first t
 // table.c
 void    call_make(Thread *thread);                             // the ecall at hart->pc
 void    call_answer(Thread *thread, const struct um_linux_event *event);   // Lua has seen a hooked call
+void    calls_passed_on(bool set[CALLS_MOST]);                 // calls of the host that rows of the table are, sockets apart
 
 typedef int64_t Call(Thread *thread, const uint64_t *a);
 

@@ -136,14 +136,12 @@ static int find_interpreter(Process *p, Image *image, int *error, struct um_faul
   for (unsigned i = 0; i < program->head.e_phnum; i++) {
     const Elf64_Phdr *row = &program->row[i];
     if (row->p_type != PT_INTERP) continue;
-    char name[PATH_MOST], out[PATH_MOST];
+    char name[PATH_MOST];
     if (row->p_filesz < 2 || row->p_filesz > sizeof name || row->p_offset > INT64_MAX ||
         pread(program->fd, name, row->p_filesz, (off_t)row->p_offset) != (ssize_t)row->p_filesz || name[row->p_filesz - 1])
       return refuse(error, ENOEXEC, why, program->path, "damaged: the name of its interpreter is unreadable");
-    Thread anyone = { .process = p };
-    snprintf(image->interpreter.path, PATH_MOST, "%s", path_of(&anyone, AT_FDCWD, name, true, out));
     image->dynamic = true;
-    if (access(image->interpreter.path, F_OK) < 0) {
+    if (path_find_real(p, AT_FDCWD, name, PATH_FOLLOW | PATH_READS, image->interpreter.path) < 0 || access(image->interpreter.path, F_OK) < 0) {
       *error = ENOENT;
       return p->sysroot ? fault_set(why, UM_EIO, "%s needs the interpreter %s, which is not below --sysroot %s", program->path, name, p->sysroot)
                         : fault_set(why, UM_EIO, "%s needs the interpreter %s; --sysroot DIR names where a riscv64 system lies", program->path, name);
@@ -205,27 +203,26 @@ static bool script_line(const char *path, char **interpreter, char **argument)
   return true;
 }
 
-Image *image_open(Process *p, const char *path, const char *const *argv, const char *const *envp, int *error, struct um_fault *why)
+Image *image_open(Process *p, const char *path, const char *called, const char *const *argv, const char *const *envp, int *error, struct um_fault *why)
 {
   Image *image = calloc(1, sizeof *image);
   char *before[3 * SCRIPTS_MOST];
   unsigned count = 0;
   if (!image) return *error = ENOMEM, NULL;
   image->program.fd = image->interpreter.fd = -1;
-  snprintf(image->name, PATH_MOST, "%s", path);
+  snprintf(image->name, PATH_MOST, "%s", called);
   snprintf(image->program.path, PATH_MOST, "%s", path);
   int status = UM_OK;
-  char *interpreter, *argument = NULL, out[PATH_MOST];
-  Thread anyone = { .process = p };
+  char *interpreter, *argument = NULL;
   for (int depth = 0; status == UM_OK && script_line(image->program.path, &interpreter, &argument); depth++) {
     if (depth == SCRIPTS_MOST) status = refuse(error, ELOOP, why, path, "scripts name one another as interpreters");
     unsigned added = argument ? 2 : 1, kept = depth ? 0 : 1;
     memmove(before + added + kept, before, count * sizeof *before);
-    if (kept) before[added] = strdup(path);
+    if (kept) before[added] = strdup(called);
     count += added + kept;
     before[0] = interpreter;
     if (argument) before[1] = argument;
-    snprintf(image->program.path, PATH_MOST, "%s", path_of(&anyone, AT_FDCWD, interpreter, true, out));
+    if (path_find_real(p, AT_FDCWD, interpreter, PATH_FOLLOW | PATH_READS, image->program.path) < 0) status = refuse(error, ENOENT, why, interpreter, strerror(ENOENT));
     if (count + 3 > 3 * SCRIPTS_MOST) status = refuse(error, ELOOP, why, path, "scripts name one another as interpreters");
   }
   if (status == UM_OK) status = open_elf(&image->program, count ? before[0] : path, error, why);

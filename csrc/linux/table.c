@@ -14,10 +14,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { RESTARTS = 1, HEX = 2, NO_RETURN = 4 };      // made again after a handler with SA_RESTART; the result is an address; printed before
+// Made again after a handler with SA_RESTART; the result is an address; printed before. For a jail: changes nothing that its path or
+// descriptor names; changes what its descriptor names; is about sockets.
+enum { RESTARTS = 1, HEX = 2, NO_RETURN = 4, READS = 8, ALTERS = 16, SOCKETS = 32 };
 
 // One letter an argument: d descriptor, D descriptor of a folder for the path behind it, P path, L path whose last link is not
-// followed, a flags with AT_SYMLINK_NOFOLLOW, s text, b bytes (as many as the next argument says), p pointer, m address, i u x o numbers.
+// followed, a flags with AT_SYMLINK_NOFOLLOW, f flags with AT_SYMLINK_FOLLOW for the first path, s text, b bytes (as many as the next argument says), p pointer, m address, i u x o numbers.
 typedef struct Row {
   const char *name, *shape;
   Call       *call;                          // NULL: the host's call `host`
@@ -27,27 +29,30 @@ typedef struct Row {
 
 #define PASS(number, name, shape)       [number] = { #name, shape, NULL, SYS_##name, 0 }
 #define WAITS(number, name, shape)      [number] = { #name, shape, NULL, SYS_##name, RESTARTS }
+#define LOOKS(number, name, shape)      [number] = { #name, shape, NULL, SYS_##name, READS }
+#define ALTER(number, name, shape)      [number] = { #name, shape, NULL, SYS_##name, ALTERS }
+#define SOCKET(number, name, shape, flags) [number] = { #name, shape, NULL, SYS_##name, SOCKETS | (flags) }
 #define OWN(number, name, shape, flags) [number] = { #name, shape, call_##name, 0, flags }
 #define BY(number, name, shape, function, flags) [number] = { #name, shape, function, 0, flags }
 
 // clang-format off
 static const Row rows[CALLS_MOST] = {
-  PASS(5, setxattr, "Pspui"), PASS(6, lsetxattr, "Lspui"), PASS(7, fsetxattr, "dspui"), PASS(8, getxattr, "Pspu"), PASS(9, lgetxattr, "Lspu"),
-  PASS(10, fgetxattr, "dspu"), PASS(11, listxattr, "Ppu"), PASS(12, llistxattr, "Lpu"), PASS(13, flistxattr, "dpu"), PASS(14, removexattr, "Ps"),
-  PASS(15, lremovexattr, "Ls"), PASS(16, fremovexattr, "ds"),
+  PASS(5, setxattr, "Pspui"), PASS(6, lsetxattr, "Lspui"), ALTER(7, fsetxattr, "dspui"), LOOKS(8, getxattr, "Pspu"), LOOKS(9, lgetxattr, "Lspu"),
+  PASS(10, fgetxattr, "dspu"), LOOKS(11, listxattr, "Ppu"), LOOKS(12, llistxattr, "Lpu"), PASS(13, flistxattr, "dpu"), PASS(14, removexattr, "Ps"),
+  PASS(15, lremovexattr, "Ls"), ALTER(16, fremovexattr, "ds"),
   OWN(17, getcwd, "pu", 0), PASS(19, eventfd2, "ux"), PASS(20, epoll_create1, "x"), OWN(21, epoll_ctl, "didp", 0), OWN(22, epoll_pwait, "dpiipu", 0),
-  OWN(23, dup, "d", 0), OWN(24, dup3, "dix", 0), OWN(25, fcntl, "dix", RESTARTS), PASS(26, inotify_init1, "x"), PASS(27, inotify_add_watch, "dPx"),
+  OWN(23, dup, "d", 0), OWN(24, dup3, "dix", 0), OWN(25, fcntl, "dix", RESTARTS), PASS(26, inotify_init1, "x"), LOOKS(27, inotify_add_watch, "dPx"),
   PASS(28, inotify_rm_watch, "di"), OWN(29, ioctl, "dxp", RESTARTS), PASS(30, ioprio_set, "iii"), PASS(31, ioprio_get, "ii"), WAITS(32, flock, "di"),
-  PASS(33, mknodat, "DLox"), PASS(34, mkdirat, "DLo"), PASS(35, unlinkat, "DLx"), OWN(36, symlinkat, "sDL", 0), PASS(37, linkat, "DLDLx"),
-  PASS(38, renameat, "DLDL"), PASS(43, statfs, "Pp"), PASS(44, fstatfs, "dp"), PASS(45, truncate, "Pi"), PASS(46, ftruncate, "di"),
-  WAITS(47, fallocate, "dxii"), PASS(48, faccessat, "DPo"), PASS(49, chdir, "P"), PASS(50, fchdir, "d"), PASS(52, fchmod, "do"), PASS(53, fchmodat, "DPo"),
-  PASS(54, fchownat, "DPuua"), PASS(55, fchown, "duu"), OWN(56, openat, "DPxo", RESTARTS), OWN(57, close, "d", 0), PASS(59, pipe2, "px"),
+  PASS(33, mknodat, "DLox"), PASS(34, mkdirat, "DLo"), PASS(35, unlinkat, "DLx"), OWN(36, symlinkat, "sDL", 0), PASS(37, linkat, "DLDLf"),
+  PASS(38, renameat, "DLDL"), LOOKS(43, statfs, "Pp"), PASS(44, fstatfs, "dp"), PASS(45, truncate, "Pi"), PASS(46, ftruncate, "di"),
+  WAITS(47, fallocate, "dxii"), LOOKS(48, faccessat, "DPo"), LOOKS(49, chdir, "P"), LOOKS(50, fchdir, "d"), ALTER(52, fchmod, "do"), PASS(53, fchmodat, "DPo"),
+  PASS(54, fchownat, "DPuua"), ALTER(55, fchown, "duu"), OWN(56, openat, "DPxo", RESTARTS), OWN(57, close, "d", 0), PASS(59, pipe2, "px"),
   PASS(61, getdents64, "dpu"), PASS(62, lseek, "dii"), WAITS(63, read, "dpu"), WAITS(64, write, "dbu"), OWN(65, readv, "dpi", RESTARTS),
   OWN(66, writev, "dpi", RESTARTS), WAITS(67, pread64, "dpui"), WAITS(68, pwrite64, "dbui"), OWN(69, preadv, "dpii", RESTARTS), OWN(70, pwritev, "dpii", RESTARTS),
   WAITS(71, sendfile, "ddpu"), OWN(72, pselect6, "ippppp", 0), OWN(73, ppoll, "pupp", 0), OWN(74, signalfd4, "ipux", 0),
   WAITS(76, splice, "dpdpux"), WAITS(77, tee, "ddux"), OWN(78, readlinkat, "DLpu", 0), OWN(79, newfstatat, "DPpa", 0), OWN(80, fstat, "dp", 0),
   PASS(81, sync, ""), PASS(82, fsync, "d"), PASS(83, fdatasync, "d"), PASS(84, sync_file_range, "diix"), PASS(85, timerfd_create, "ix"),
-  PASS(86, timerfd_settime, "dxpp"), PASS(87, timerfd_gettime, "dp"), PASS(88, utimensat, "DPpa"), PASS(90, capget, "pp"), PASS(91, capset, "pp"),
+  PASS(86, timerfd_settime, "dxpp"), PASS(87, timerfd_gettime, "dp"), ALTER(88, utimensat, "DPpa"), PASS(90, capget, "pp"), PASS(91, capset, "pp"),
   OWN(92, personality, "x", 0), OWN(93, exit, "i", NO_RETURN), OWN(94, exit_group, "i", NO_RETURN), WAITS(95, waitid, "iipxp"), OWN(96, set_tid_address, "m", 0),
   OWN(98, futex, "mxupmu", RESTARTS), OWN(99, set_robust_list, "mu", 0), OWN(100, get_robust_list, "ipp", 0), PASS(101, nanosleep, "pp"),
   PASS(102, getitimer, "ip"), PASS(103, setitimer, "ipp"), PASS(107, timer_create, "ipp"), PASS(108, timer_gettime, "ip"), PASS(109, timer_getoverrun, "i"),
@@ -63,67 +68,84 @@ static const Row rows[CALLS_MOST] = {
   PASS(159, setgroups, "ip"), OWN(160, uname, "p", 0), OWN(163, getrlimit, "ip", 0), OWN(164, setrlimit, "ip", 0), PASS(165, getrusage, "ip"), PASS(166, umask, "o"),
   OWN(167, prctl, "ixxxx", 0), PASS(168, getcpu, "ppp"), PASS(169, gettimeofday, "pp"), PASS(172, getpid, ""), PASS(173, getppid, ""), PASS(174, getuid, ""),
   PASS(175, geteuid, ""), PASS(176, getgid, ""), PASS(177, getegid, ""), PASS(178, gettid, ""), PASS(179, sysinfo, "p"),
-  PASS(198, socket, "ixi"), PASS(199, socketpair, "ixip"), PASS(200, bind, "dpu"), PASS(201, listen, "di"), WAITS(202, accept, "dpp"), WAITS(203, connect, "dpu"),
-  PASS(204, getsockname, "dpp"), PASS(205, getpeername, "dpp"), WAITS(206, sendto, "dbuxpu"), WAITS(207, recvfrom, "dpuxpp"), OWN(208, setsockopt, "diipu", 0),
-  OWN(209, getsockopt, "diipp", 0), PASS(210, shutdown, "di"), OWN(211, sendmsg, "dpx", RESTARTS), OWN(212, recvmsg, "dpx", RESTARTS), PASS(213, readahead, "diu"),
+  SOCKET(198, socket, "ixi", 0), SOCKET(199, socketpair, "ixip", 0), SOCKET(200, bind, "dpu", 0), SOCKET(201, listen, "di", 0), SOCKET(202, accept, "dpp", RESTARTS), SOCKET(203, connect, "dpu", RESTARTS),
+  SOCKET(204, getsockname, "dpp", 0), SOCKET(205, getpeername, "dpp", 0), SOCKET(206, sendto, "dbuxpu", RESTARTS), SOCKET(207, recvfrom, "dpuxpp", RESTARTS), OWN(208, setsockopt, "diipu", SOCKETS),
+  OWN(209, getsockopt, "diipp", SOCKETS), SOCKET(210, shutdown, "di", 0), OWN(211, sendmsg, "dpx", RESTARTS | SOCKETS), OWN(212, recvmsg, "dpx", RESTARTS | SOCKETS), PASS(213, readahead, "diu"),
   OWN(214, brk, "m", HEX), OWN(215, munmap, "mu", 0), OWN(216, mremap, "muuxm", HEX), OWN(220, clone, "xmpmp", 0), OWN(221, execve, "Ppp", NO_RETURN),
   OWN(222, mmap, "muxxii", HEX), PASS(223, fadvise64, "diii"), OWN(226, mprotect, "mux", 0), BY(227, msync, "mux", call_memory_range, 0),
   BY(228, mlock, "mu", call_memory_range, 0), BY(229, munlock, "mu", call_memory_range, 0), BY(232, mincore, "mup", call_memory_range, 0), OWN(233, madvise, "mui", 0),
-  OWN(240, rt_tgsigqueueinfo, "iiip", 0), WAITS(242, accept4, "dppx"), OWN(243, recvmmsg, "dpuxp", RESTARTS),
+  OWN(240, rt_tgsigqueueinfo, "iiip", 0), SOCKET(242, accept4, "dppx", RESTARTS), OWN(243, recvmmsg, "dpuxp", RESTARTS | SOCKETS),
   BY(258, riscv_hwprobe, "pupux", call_hwprobe, 0), BY(259, riscv_flush_icache, "mmx", call_flush_icache, 0), WAITS(260, wait4, "ipxp"),
-  OWN(261, prlimit64, "iipp", 0), PASS(267, syncfs, "d"), OWN(269, sendmmsg, "dpux", RESTARTS), PASS(276, renameat2, "DLDLx"), WAITS(278, getrandom, "pux"),
+  OWN(261, prlimit64, "iipp", 0), PASS(267, syncfs, "d"), OWN(269, sendmmsg, "dpux", RESTARTS | SOCKETS), PASS(276, renameat2, "DLDLx"), WAITS(278, getrandom, "pux"),
   PASS(279, memfd_create, "sx"), OWN(281, execveat, "DPppx", NO_RETURN), PASS(283, membarrier, "ixi"), WAITS(285, copy_file_range, "dpdpux"),
-  OWN(286, preadv2, "dpiiix", RESTARTS), OWN(287, pwritev2, "dpiiix", RESTARTS), PASS(291, statx, "DPaxp"),
+  OWN(286, preadv2, "dpiiix", RESTARTS), OWN(287, pwritev2, "dpiiix", RESTARTS), LOOKS(291, statx, "DPaxp"),
   PASS(424, pidfd_send_signal, "dipx"), PASS(434, pidfd_open, "ix"), OWN(435, clone3, "pu", 0), OWN(436, close_range, "uux", 0), OWN(437, openat2, "DPpu", RESTARTS),
-  PASS(439, faccessat2, "DPoa"), OWN(441, epoll_pwait2, "dpippu", 0),
+  LOOKS(439, faccessat2, "DPoa"), OWN(441, epoll_pwait2, "dpippu", 0),
 };
 // clang-format on
 
 // -- Passing on -------------------------------------------------------------------------------------------------------------
 
-static bool nofollow(const Row *row, const uint64_t *a)
+// Whether the last link of the path that is argument i is followed.
+static bool follows(const Row *row, int i, const uint64_t *a)
 {
-  const char *flags = strchr(row->shape, 'a');
-  return flags && a[flags - row->shape] & AT_SYMLINK_NOFOLLOW;
+  const char *flags = strpbrk(row->shape, "af");
+  uint64_t given = flags ? a[flags - row->shape] : 0;
+  if (row->shape[i] == 'P') return !(flags && *flags == 'a' && given & AT_SYMLINK_NOFOLLOW);
+  return flags && *flags == 'f' && given & AT_SYMLINK_FOLLOW && i < 2;
 }
 
-typedef struct Paths { char given[2][PATH_MOST], made[2][PATH_MOST]; unsigned count; } Paths;
+typedef struct Paths { char given[2][PATH_MOST]; Place place[2]; unsigned count; } Paths;
 
-static int64_t pass_path(Thread *thread, const Row *row, int i, const uint64_t *a, Paths *paths, long *host)
+static int64_t pass_path(Thread *thread, const Row *row, int i, const uint64_t *a, Paths *paths, long host[6])
 {
-  if (!a[i]) return 0;
-  unsigned n = paths->count++;
-  int64_t length = window_read_text(&thread->process->window, a[i], paths->given[n], PATH_MOST);
+  Process *p = thread->process;
+  bool relative = i > 0 && row->shape[i - 1] == 'D';
+  if (!a[i]) return row->flags & ALTERS && relative && p->jail.folder && !jail_has_fd(p, (int)a[i - 1], false) ? -EACCES : 0;
+  unsigned n = paths->count;
+  int64_t length = window_read_text(&p->window, a[i], paths->given[n], PATH_MOST);
   if (length < 0) return length == -1 ? -EFAULT : -ENAMETOOLONG;
-  int folder = i > 0 && row->shape[i - 1] == 'D' ? (int)a[i - 1] : AT_FDCWD;
-  if (folder != AT_FDCWD && paths->given[n][0] != '/' && !fd_visible(thread->process, folder)) return -EBADF;
-  *host = (long)path_of(thread, folder, paths->given[n], row->shape[i] == 'P' && !nofollow(row, a), paths->made[n]);
+  unsigned how = (follows(row, i, a) ? PATH_FOLLOW : 0) | (row->flags & READS ? PATH_READS : 0);
+  int64_t error = path_find(p, relative ? (int)a[i - 1] : AT_FDCWD, paths->given[n], how, &paths->place[n]);
+  if (error) return error;
+  paths->count++;
+  if (relative) host[i - 1] = paths->place[n].dirfd;
+  host[i] = (long)paths->place[n].path;
   return 0;
+}
+
+// A jail asks more of a descriptor than that it is the guest's.
+static int64_t pass_fd(Thread *thread, const Row *row, int i, int fd)
+{
+  Process *p = thread->process;
+  if (!fd_visible(p, fd)) return -EBADF;
+  bool asked = p->jail.folder && i == 0 && (row->flags & ALTERS || row->host == SYS_fchdir);
+  return asked && !jail_has_fd(p, fd, row->flags & READS) ? -EACCES : 0;
 }
 
 static int64_t pass(Thread *thread, const Row *row, const uint64_t *a, Paths *paths)
 {
   long host[6] = { 0 };
+  int64_t error = 0;
   for (int i = 0; row->shape[i]; i++) {
     void *pointer;
     host[i] = (long)a[i];
     switch (row->shape[i]) {
     case 'd':
-      if (!fd_visible(thread->process, (int)a[i])) return -EBADF;
+      error = pass_fd(thread, row, i, (int)a[i]);
       break;
     case 'p': case 's': case 'b':
       if (!guest_pointer(thread->process, a[i], &pointer)) return -EFAULT;
       if (thread->process->written && row->shape[i + 1] == 'u') written_touch(thread->process, a[i], a[i + 1]);
       host[i] = (long)pointer;
       break;
-    case 'P': case 'L': {
+    case 'P': case 'L':
       host[i] = 0;
-      int64_t error = pass_path(thread, row, i, a, paths, &host[i]);
-      if (error) return error;
+      error = pass_path(thread, row, i, a, paths, host);
       break;
-    }
     default: break;
     }
+    if (error) return error;
   }
   return host_call(thread, row->host, host[0], host[1], host[2], host[3], host[4], host[5]);
 }
@@ -132,7 +154,15 @@ static __attribute__((noinline)) int64_t pass_with_paths(Thread *thread, const R
 {
   Paths paths;
   paths.count = 0;
-  return pass(thread, row, a, &paths);
+  int64_t result = pass(thread, row, a, &paths);
+  while (paths.count) place_leave(thread->process, &paths.place[--paths.count]);
+  return result;
+}
+
+void calls_passed_on(bool set[CALLS_MOST])
+{
+  for (unsigned i = 0; i < CALLS_MOST; i++)
+    if (rows[i].name && !rows[i].call && !(rows[i].flags & SOCKETS)) set[rows[i].host] = true;
 }
 
 // -- Showing ----------------------------------------------------------------------------------------------------------------
@@ -274,6 +304,7 @@ void call_make(Thread *thread)
   thread->replaced = false;
   int64_t result;
   if (!row) result = unknown(thread, number);
+  else if (row->flags & SOCKETS && p->jail.folder) result = -EACCES;
   else if (row->call) result = row->call(thread, a);
   else if (strpbrk(row->shape, "PL")) result = pass_with_paths(thread, row, a);
   else result = pass(thread, row, a, NULL);

@@ -359,25 +359,30 @@ int64_t call_futex(Thread *thread, const uint64_t *a)
 
 static Process *running;                     // signals are the host process's: one at a time
 
+static bool open_sysroot(Process *p, const char *folder, struct um_fault *why)
+{
+  p->sysroot = realpath(folder, NULL);       // as the kernel tells paths of descriptors
+  p->sysroot_fd = p->sysroot ? open(p->sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+  if (p->sysroot_fd < 0) fault_set(why, UM_EIO, "sysroot %s: %s", folder, strerror(errno));
+  else p->sysroot_fd = files_put_aside(p, p->sysroot_fd);
+  return p->sysroot_fd >= 0;
+}
+
 UM_EXPORT um_linux *um_linux_new(const struct um_linux_options *options, struct um_fault *why)
 {
   Process *p = calloc(1, sizeof *p);
   if (!p) return fault_set(why, UM_ENOMEM, "no memory for a process"), NULL;
   p->options = *options;
-  p->sysroot_fd = p->vfork_fd = -1;
+  p->sysroot_fd = p->vfork_fd = p->jail.fd = p->jail.ruleset = -1;
   pthread_mutex_init(&p->memory, NULL);
+  pthread_mutex_init(&p->jail.pins, NULL);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->changed, NULL);
   Hart *hart = window_open(&p->window, why) < 0 ? NULL : hart_user_new(&p->window, options->extensions, options->fuse, why);
   p->first = hart ? thread_new(p, hart) : NULL;
   if (p->first) link_thread(p->first);
-  if (p->first && options->sysroot) {
-    p->sysroot = strdup(options->sysroot);
-    p->sysroot_fd = open(options->sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (p->sysroot_fd >= 0) p->sysroot_fd = files_put_aside(p, p->sysroot_fd);
-    if (p->sysroot_fd < 0) fault_set(why, UM_EIO, "sysroot %s: %s", options->sysroot, strerror(errno));
-  }
-  if (p->first && (!options->sysroot || p->sysroot_fd >= 0)) return p;
+  bool opened = p->first && (!options->sysroot || open_sysroot(p, options->sysroot, why)) && (!options->jail || jail_open(p, options->jail, why) == UM_OK);
+  if (opened) return p;
   um_linux_free(p);
   return NULL;
 }
@@ -425,6 +430,9 @@ UM_EXPORT void um_linux_free(um_linux *p)
   if (p->window.base) memory_reset(p);
   window_close(&p->window);
   if (p->sysroot_fd >= 0) close(p->sysroot_fd);
+  if (p->jail.fd >= 0) close(p->jail.fd);
+  if (p->jail.ruleset >= 0) close(p->jail.ruleset);
+  free(p->jail.folder);
   free(p->areas);
   free(p->sysroot);
   free(p->command);
@@ -436,8 +444,13 @@ UM_EXPORT int um_linux_load(um_linux *p, const char *path, const char *const *ar
   int error = 0;
   if (p->loaded) return fault_set(why, UM_EINVAL, "a process loads one program; this one has");
   files_hide(p);
-  Image *image = image_open(p, path, argv, envp, &error, why);
+  Image *image = image_open(p, path, path_for_guest(p, path), argv, envp, &error, why);
   if (!image) return UM_EFORMAT;
+  int status = jail_enter(p, why);
+  if (status < 0) {
+    image_free(image);
+    return status;
+  }
   p->loaded = true;
   int64_t result = image_run(p->first, image);
   return result < 0 ? fault_set(why, UM_ENOMEM, "%s: %s", path, strerror((int)-result)) : UM_OK;

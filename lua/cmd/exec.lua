@@ -14,6 +14,7 @@ require "umbra.machine" and the other modules are found. Files are told apart by
 table `arg`, as with luajit; a whole number that it returns becomes the exit code.
 
   --sysroot DIR   where absolute paths of the program are tried first: its libraries, its interpreter
+  --jail DIR      nothing outside of DIR is there for it (but the sysroot, to be read), and no sockets
   --env K=V       sets a variable of its environment; may be repeated
   --cpu ISA       instruction set [rv64gc_zba_zbb_zbs]
   --strace        print every system call to standard error
@@ -29,9 +30,9 @@ end
 
 -- Words -------------------------------------------------------------------------------------------------------------------
 
-local WITH_VALUE = { sysroot = true, env = true, cpu = true }
+local WITH_VALUE = { sysroot = true, jail = true, env = true, cpu = true }
 local FLAGS = { strace = true, stats = true, help = true }
-local NAMES = { "--sysroot", "--env", "--cpu", "--strace", "--stats", "--help" }
+local NAMES = { "--sysroot", "--jail", "--env", "--cpu", "--strace", "--stats", "--help" }
 
 -- What stands before the program, and the place of the program among the words.
 local function parse(args)
@@ -95,7 +96,7 @@ end
 local function run_program(options, path, args)
   local linux, process = require "umbra.linux", require "umbra.process"
   local p = linux.new {
-    elf = path, args = args, sysroot = options.sysroot, isa = options.cpu, strace = options.strace, env = environment(options.env),
+    elf = path, args = args, sysroot = options.sysroot, jail = options.jail, isa = options.cpu, strace = options.strace, env = environment(options.env),
   }
   return process.finish(p, options.stats and function(counts, seconds) io.stderr:write(process.stats(counts, seconds)) end)
 end

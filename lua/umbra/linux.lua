@@ -55,6 +55,7 @@ linux.OPTIONS = {
   { "name",    type = "string", help = "its argument 0; the program's path when not given" },
   { "env",     type = "table", help = "its environment as { NAME = value }; ours when not given" },
   { "sysroot", type = "path", help = "folder in which absolute paths are tried first" },
+  { "jail",    type = "path", help = "the only folder that it finds, and no sockets; holds for this process too, for good" },
   { "isa",     type = "string", default = linux.ISA, help = "instruction set" },
   { "fuse",    type = "boolean", default = true, help = "run fused sequences" },
   { "strace",  type = "boolean", default = false, help = "print every system call to standard error" },
@@ -124,6 +125,7 @@ function linux.new(options)
   local why, o = ffi.new "struct um_fault", ffi.new "struct um_linux_options"
   local sysroot = options.sysroot and options.sysroot:gsub("(.)/+$", "%1")
   if sysroot and sysroot:sub(1, 1) ~= "/" then sysroot = require("umbra.host").folder() .. sysroot end
+  o.jail = options.jail
   o.extensions, o.sysroot, o.fuse, o.strace = cpu.isa_mask(options.isa, "su"), sysroot, options.fuse, options.strace
   local path = linux.find(options.elf, sysroot)
   local argv = { options.name or options.elf, unpack(options.args) }

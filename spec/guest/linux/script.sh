@@ -1,4 +1,4 @@
-# What a shell does: pipes, jobs, here-documents, traps, substitutions, descriptors, signals.
+# What a shell does: pipes, jobs that stop and go on, here-documents, traps, substitutions, descriptors, signals.
 set -m
 cd "$1" || exit 1
 for i in {1..5}; do printf '%d\n' $((i * i)); done | sort -rn | tr '\n' ' '; echo
@@ -7,6 +7,8 @@ one two
 three four five
 END
 lines=$(printf 'a\nb\nc\n' | grep -c .); echo "lines $lines"
+sleep 0.5 & kill -STOP %1; sleep 0.2; jobs -s | tr -s ' '; bg %1; fg %1; echo "fg $?"
+sleep 60 | sleep 60 & kill -TERM -- -$!; wait $!; echo "group $?"; jobs > /dev/null
 sleep 5 & jobs -r | sed 's/ *sleep.*//'; kill %1; wait %1; echo "job $?"
 trap 'echo trapped' USR1; kill -USR1 $$
 (exit 7); echo "subshell $?"

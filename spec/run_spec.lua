@@ -139,9 +139,14 @@ setup(function()
 end)
 teardown(function() folder.remove() end)
 
--- Starts `command` in the background through a shell, sends it `signal` after a while, and returns its exit code.
+-- Shell text that waits until process `pid` ("$pid") listens for signals: a shell starts it deaf to Ctrl-C and Ctrl-\.
+local function listening(pid)
+  return ('for i in $(seq 200); do case "$(ls -l /proc/%s/fd 2> /dev/null)" in *signalfd*) break; esac; sleep 0.05; done; sleep 0.1'):format(pid)
+end
+
+-- Starts `command` in the background through a shell, sends it `signal` once it listens, and returns its exit code.
 local function signalled(command, signal)
-  local _, code = tree.run(("%s & pid=$!; sleep 0.5; kill -%s $pid; wait $pid"):format(command, signal))
+  local _, code = tree.run(("%s & pid=$!; %s; kill -%s $pid; wait $pid"):format(command, listening "$pid", signal))
   return code
 end
 
@@ -178,7 +183,7 @@ describe("the exit code", function()
   it("is 128 + n too when nobody reads what the guest prints", function()
     local command = ("{ build/umbra run %s kernel=%s & echo $! > %s/pid; wait $!; echo $? > %s/code; } | sleep 2")
       :format(serial, programs.flood, folder.path, folder.path)
-    tree.run(("( %s ) & sleep 0.7; kill -TERM $(cat %s/pid); wait"):format(command, folder.path))
+    tree.run(("( %s ) & sleep 0.3; %s; kill -TERM $(cat %s/pid); wait"):format(command, listening("$(cat " .. folder.path .. "/pid)"), folder.path))
     assert.equal("143\n", tree.read(folder.path .. "/code"))
   end)
 
@@ -249,6 +254,8 @@ end)
 describe("a terminal", function()
   -- Runs `command` on a pseudo-terminal where `input` (shell text that prints) is typed; returns what the terminal showed.
   local function on_terminal(command, input)
+    -- Under a sanitizer everything takes longer, the start above all.
+    if os.getenv "LD_PRELOAD" then input = input:gsub("sleep ([%d.]+)", function(seconds) return "sleep " .. seconds * 5 end) end
     local shown = folder.path .. "/shown"
     tree.run(("( %s ) | TERM=dumb script -qefc %s %s > /dev/null"):format(input, umbra.quote("stty -a > " .. folder.path .. "/before; " .. command
       .. "; echo code=$?; stty -a > " .. folder.path .. "/after"), shown))

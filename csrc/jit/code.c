@@ -4,20 +4,23 @@
 #include "base/fault.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 enum { CODE_ALIGN = 64 };
 
+// Maps a new file twice, at the addresses there are, if any.
 static bool map_dual(CodeMemory *code)
 {
   int fd = memfd_create("umbra-code", MFD_CLOEXEC);
   if (fd < 0) return false;
   void *write = MAP_FAILED, *run = MAP_FAILED;
+  int fixed = code->write ? MAP_FIXED : 0;
   if (ftruncate(fd, (off_t)code->size) == 0) {
-    write = mmap(NULL, code->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    run = mmap(NULL, code->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    write = mmap(code->write, code->size, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, fd, 0);
+    run = mmap(code->run, code->size, PROT_READ | PROT_EXEC, MAP_SHARED | fixed, fd, 0);
   }
   int error = errno;
   close(fd);
@@ -30,6 +33,18 @@ static bool map_dual(CodeMemory *code)
   if (run != MAP_FAILED) munmap(run, code->size);
   errno = error;
   return false;
+}
+
+bool code_renew(CodeMemory *code, size_t kept)
+{
+  if (code->backing == UM_CODE_PRIVATE) return true;         // the child's copy is its own
+  uint8_t *copy = malloc(kept);
+  if (!copy) return false;
+  memcpy(copy, code->run, kept);
+  bool ok = map_dual(code);
+  if (ok) memcpy(code->write, copy, kept);
+  free(copy);
+  return ok;
 }
 
 int code_init(CodeMemory *code, size_t size, int backing, struct um_fault *why)

@@ -21,6 +21,8 @@ typedef struct CodeMemory {
 } CodeMemory;
 
 int  code_init(CodeMemory *code, size_t size, int backing, struct um_fault *why);
+// In a child of fork: memory of its own at the same addresses, with the first `kept` bytes. False: the host has none, and nothing is there.
+bool code_renew(CodeMemory *code, size_t kept);
 void code_fini(CodeMemory *code);
 uint8_t *code_begin(CodeMemory *code);                     // where to write next; NULL: the host will not make it writable
 // `bytes` written there are code now; returns where they run, NULL: the host will not make them executable.

@@ -178,6 +178,11 @@ void jit_flush(Jit *jit)
   jit->code.used = jit->thunk_end;
 }
 
+bool jit_renew(Jit *jit)
+{
+  return code_renew(&jit->code, jit->thunk_end);
+}
+
 // Running -------------------------------------------------------------------------------------------
 
 static const JitCode *code_by_number(const Jit *jit, int64_t number, struct um_fault *why)

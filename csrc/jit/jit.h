@@ -112,6 +112,7 @@ int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struc
 bool jit_link(Jit *jit, uint32_t link, uint32_t code);      // false: the host will not make code writable
 void jit_drop(Jit *jit, uint32_t code);                     // nothing leads there any more; it may be running
 void jit_unlink_all(Jit *jit);
+bool jit_renew(Jit *jit);                                   // after a fork and jit_flush: code memory of its own; false: there is none, nothing may be run
 void jit_flush(Jit *jit);                                   // forgets all code; none may be running
 
 // One run of the translated block `code`: run->state, left, host and guest are given, run->exit, which and left are found. MXCSR must be the guest's.

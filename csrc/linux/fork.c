@@ -19,6 +19,7 @@ static void become_child(Thread *thread)
     next = t->next;
     if (t != thread) thread_free(t);
   }
+  hart_user_forked(thread->hart);
   thread->next = NULL;
   thread->tid = gettid();
   thread->drop_to = 0;

@@ -8,6 +8,9 @@ struct um_linux_options {
   uint64_t    extensions;      // as in um_hart_options, with u and s
   const char *sysroot;         // where absolute paths are tried first, without a slash at its end; NULL: nowhere
   const char *jail;            // the only folder that the program finds, by its calls and by the host, for good; NULL: no jail
+  uint32_t    engine;          // the next three as in um_hart_options
+  uint32_t    threshold;
+  uint64_t    code_bytes;
   bool        fuse;            // fused sequences in tier 0
   bool        strace;          // every system call is printed to standard error
 };

@@ -379,6 +379,10 @@ UM_EXPORT um_linux *um_linux_new(const struct um_linux_options *options, struct 
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->changed, NULL);
   Hart *hart = window_open(&p->window, why) < 0 ? NULL : hart_user_new(&p->window, options->extensions, options->fuse, why);
+  if (hart && hart_user_engine(hart, options->engine, options->threshold, options->code_bytes, why) < 0) {
+    hart_user_free(hart);
+    hart = NULL;
+  }
   p->first = hart ? thread_new(p, hart) : NULL;
   if (p->first) link_thread(p->first);
   bool opened = p->first && (!options->sysroot || open_sysroot(p, options->sysroot, why)) && (!options->jail || jail_open(p, options->jail, why) == UM_OK);

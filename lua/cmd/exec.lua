@@ -17,6 +17,7 @@ table `arg`, as with luajit; a whole number that it returns becomes the exit cod
   --jail DIR      nothing outside of DIR is there for it (but the sysroot, to be read), and no sockets
   --env K=V       sets a variable of its environment; may be repeated
   --cpu ISA       instruction set [rv64gc_zba_zbb_zbs]
+  --engine E      what runs it: t0 (an interpreter), t1 (translated code), auto (that where it is hot)
   --strace        print every system call to standard error
   --stats         print what was counted to standard error at the end
   --help          this text
@@ -30,9 +31,9 @@ end
 
 -- Words -------------------------------------------------------------------------------------------------------------------
 
-local WITH_VALUE = { sysroot = true, jail = true, env = true, cpu = true }
+local WITH_VALUE = { sysroot = true, jail = true, env = true, cpu = true, engine = true }
 local FLAGS = { strace = true, stats = true, help = true }
-local NAMES = { "--sysroot", "--jail", "--env", "--cpu", "--strace", "--stats", "--help" }
+local NAMES = { "--sysroot", "--jail", "--env", "--cpu", "--engine", "--strace", "--stats", "--help" }
 
 -- What stands before the program, and the place of the program among the words.
 local function parse(args)
@@ -96,7 +97,8 @@ end
 local function run_program(options, path, args)
   local linux, process = require "umbra.linux", require "umbra.process"
   local p = linux.new {
-    elf = path, args = args, sysroot = options.sysroot, jail = options.jail, isa = options.cpu, strace = options.strace, env = environment(options.env),
+    elf = path, args = args, sysroot = options.sysroot, jail = options.jail, isa = options.cpu, engine = options.engine,
+    strace = options.strace, env = environment(options.env),
   }
   return process.finish(p, options.stats and function(counts, seconds) io.stderr:write(process.stats(counts, seconds)) end)
 end

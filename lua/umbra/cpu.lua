@@ -214,6 +214,9 @@ function cpu.check(options, where)
   return options
 end
 
+-- Its number, the threshold and the bytes of code memory, of checked options.
+function cpu.engine(options) return ENGINES[options.engine], options.jit.threshold, options.jit.code end
+
 function cpu.check_jit(options, where) return schema.check(options, JIT, where) end
 
 function cpu.new(options)
@@ -227,7 +230,7 @@ function cpu.new(options)
   local o, why = ffi.new "struct um_hart_options", ffi.new "struct um_fault"
   o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa, rest.modes), own.hartid, bits.u64(own.reset_pc)
   o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
-  o.engine, o.threshold, o.code_bytes = ENGINES[own.engine], own.jit.threshold, own.jit.code
+  o.engine, o.threshold, o.code_bytes = cpu.engine(own)
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
   local ptr = C.um_hart_new(handle.pointer(own.mem, "mem", "cpu.mem"), handle.pointer(own.clock, "clock", "cpu.clock"),
     handle.pointer(own.control, "control", "cpu.control"), o, why)

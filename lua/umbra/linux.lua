@@ -57,6 +57,7 @@ linux.OPTIONS = {
   { "sysroot", type = "path", help = "folder in which absolute paths are tried first" },
   { "jail",    type = "path", help = "the only folder that it finds, and no sockets; holds for this process too, for good" },
   { "isa",     type = "string", default = linux.ISA, help = "instruction set" },
+  cpu.ENGINE[1], cpu.ENGINE[2],
   { "fuse",    type = "boolean", default = true, help = "run fused sequences" },
   { "strace",  type = "boolean", default = false, help = "print every system call to standard error" },
   { "input",   type = "string", help = "bytes for its standard input; ours when not given" },
@@ -66,6 +67,8 @@ linux.OPTIONS = {
 -- A copy of options with defaults; `where` names them in refusals.
 function linux.check(options, where)
   options = schema.check(options, linux.OPTIONS, where)
+  if options.engine == "lockstep" then fault.raise("`%s.engine`: lockstep compares machines; a process runs by t0, t1 or auto", where) end
+  options.jit = cpu.check_jit(options.jit, where .. ".jit")
   if type(options.args) == "string" then
     local list = {}
     for word in options.args:gmatch "%S+" do list[#list + 1] = word end
@@ -126,6 +129,7 @@ function linux.new(options)
   local sysroot = options.sysroot and options.sysroot:gsub("(.)/+$", "%1")
   if sysroot and sysroot:sub(1, 1) ~= "/" then sysroot = require("umbra.host").folder() .. sysroot end
   o.jail = options.jail
+  o.engine, o.threshold, o.code_bytes = cpu.engine(options)
   o.extensions, o.sysroot, o.fuse, o.strace = cpu.isa_mask(options.isa, "su"), sysroot, options.fuse, options.strace
   local path = linux.find(options.elf, sysroot)
   local argv = { options.name or options.elf, unpack(options.args) }

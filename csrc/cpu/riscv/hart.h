@@ -228,6 +228,10 @@ static inline bool hart_has(const Hart *hart, int extension)
   return hart->extensions >> extension & 1;
 }
 
+// run.c: guest code from hart->pc on, until something leaves it. False: the slice is over, though its last instructions were not run,
+// because the next block is longer; `exact` has them run all the same.
+bool hart_run_code(Hart *hart, bool exact);
+
 // csr.c
 enum { CSR_WRITE, CSR_SET, CSR_CLEAR };                      // csrrw, csrrs, csrrc
 // One CSR instruction: *old gets the value when `read`; written with `operand` when `write`. mip needs the whole

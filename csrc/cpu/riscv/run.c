@@ -23,8 +23,7 @@ static const Dinsn *entrance(Hart *hart)
   return blocks_passing(hart, hart->pc);
 }
 
-// Guest code from hart->pc on, until something leaves it. False: as trip.
-static bool run_code(Hart *hart, bool exact)
+bool hart_run_code(Hart *hart, bool exact)
 {
   const Dinsn *first = entrance(hart);
   if (unlikely(!first)) {
@@ -66,7 +65,7 @@ static bool trip(Hart *hart, bool exact)
     hart->before = hart->stopped;                  // a hook waits for it: the host looks first
     if (hart->before) return true;
   }
-  if (!run_code(hart, exact)) return false;
+  if (!hart_run_code(hart, exact)) return false;
   hart->budget += later;
   hart->slice += (uint64_t)later;
   if (hart->watched.size) hook_settle(hart);

@@ -238,6 +238,12 @@ void tier1_drop(Hart *hart, BlockHead *head)
 }
 _Static_assert((int)JUMPS <= (int)PAGE_ENTRIES, "tier1_drop");
 
+void tier1_forked(Hart *hart)
+{
+  forget_all(hart);
+  if (!jit_renew(hart->tier1->jit)) hart->stay = STAY;
+}
+
 void tier1_flush(Hart *hart)
 {
   if (!hart->tier1) return;

@@ -11,6 +11,7 @@
 enum { STAY_ONCE = 1, STAY = 2 };
 
 int  tier1_open(Hart *first, struct um_fault *why);          // by hart->options, for blocks that are first's
+void tier1_forked(Hart *hart);                               // this process is a child of the one that has its code
 void tier1_close(Tier1 *tier1);
 uint32_t tier1_heat(const Hart *hart);                       // of a new block
 void tier1_begin(Turns *turns);                              // a run begins: may translated code run in it?

@@ -3,6 +3,7 @@
 #include "cpu/riscv/user.h"
 #include "base/fp.h"
 #include "cpu/riscv/blocks.h"
+#include "cpu/riscv/tier1.h"
 #include "cpu/riscv/trace.h"
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +53,21 @@ void hart_user_free(Hart *hart)
   if (!hart) return;
   trace_fini(hart->turns);
   blocks_free(hart->blocks, NULL);
+  tier1_close(hart->tier1);
   free(hart);                      // the first member of its UserHart
+}
+
+int hart_user_engine(Hart *hart, uint32_t engine, uint32_t threshold, uint64_t code_bytes, struct um_fault *why)
+{
+  hart->options.engine = engine;
+  hart->options.threshold = threshold;
+  hart->options.code_bytes = code_bytes;
+  return tier1_open(hart, why);
+}
+
+void hart_user_forked(Hart *hart)
+{
+  if (hart->tier1) tier1_forked(hart);
 }
 
 void hart_user_reset(Hart *hart)
@@ -72,8 +87,13 @@ void hart_user_reset(Hart *hart)
 
 Hart *hart_user_clone(const Hart *from, struct um_fault *why)
 {
-  Hart *hart = hart_user_new(from->window, from->extensions, from->options.fuse, why);
+  const struct um_hart_options *options = &from->options;
+  Hart *hart = hart_user_new(from->window, from->extensions, options->fuse, why);
   if (!hart) return NULL;
+  if (hart_user_engine(hart, options->engine, options->threshold, options->code_bytes, why) < 0) {
+    hart_user_free(hart);
+    return NULL;
+  }
   memcpy(hart->x, from->x, sizeof hart->x);
   memcpy(hart->f, from->f, sizeof hart->f);
   hart->pc = from->pc;
@@ -89,13 +109,7 @@ static void run_slice(Hart *hart)
   hart->budget = SLICE;
   while (!hart->trapped && !atomic_load_explicit(&hart->control->attention, memory_order_relaxed)) {
     hart->leave = hart->again = false;
-    const Dinsn *first = blocks_find(hart, hart->pc);
-    if (!first) {
-      hart_take_trap(hart, hart->trap_cause, hart->trap_value);
-      break;
-    }
-    if (block_head(first)->count > (int32_t)hart->budget) break;
-    hart->tier0->run(hart, first, hart->data);
+    if (!hart_run_code(hart, false)) break;
   }
   hart->retired += hart->slice - (uint64_t)(int64_t)(int32_t)hart->budget;
   hart->accesses += (uint64_t)(hart->budget >> 32);

@@ -9,6 +9,9 @@
 // `extensions` as in um_hart_options, with U and S. NULL without memory.
 Hart *hart_user_new(Window *window, uint64_t extensions, bool fuse, struct um_fault *why);
 void  hart_user_free(Hart *hart);
+// What runs its code, and its clones': as in um_hart_options. Once, before it runs.
+int   hart_user_engine(Hart *hart, uint32_t engine, uint32_t threshold, uint64_t code_bytes, struct um_fault *why);
+void  hart_user_forked(Hart *hart);                           // in the child: what it shares with the parent's is left to that
 // A new thread's hart: registers, pc and floating-point state of `from`.
 Hart *hart_user_clone(const Hart *from, struct um_fault *why);
 void  hart_user_reset(Hart *hart);                            // as a program finds it: all zero

@@ -362,11 +362,8 @@ static int64_t map_trampoline(Thread *thread)
 
 static void remember_image(Process *p, Image *image)
 {
-  const char *path = image->program.path;
-  // What /proc/self/exe names is absolute: a static program of glibc asserts it.
-  char *absolute = path[0] == '/' ? NULL : realpath(path, NULL);
-  snprintf(p->exe, sizeof p->exe, "%s", absolute ? absolute : path);
-  free(absolute);
+  // What /proc/self/exe names is absolute and without links: a static program of glibc asserts it.
+  if (!path_of_fd(image->program.fd, p->exe)) snprintf(p->exe, sizeof p->exe, "%s", image->program.path);
   size_t bytes = 0;
   for (unsigned i = 0; i < image->argc; i++) bytes += strlen(image->strings + bytes) + 1;
   free(p->command);

@@ -247,26 +247,47 @@ int64_t memory_protect(Thread *thread, uint64_t at, uint64_t size, int prot)
   return done(thread, 0, had_code, at, size);
 }
 
+// A file is not at hand to map more of it, but the kernel has it: it grows the mapping somewhere else, from where that comes back
+// onto what is reserved.
+static int64_t move_grown(Process *p, uint64_t at, uint64_t size, uint64_t to, uint64_t new_size)
+{
+  uint8_t *base = p->window.base;
+  void *aside = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (aside == MAP_FAILED) return -ENOMEM;
+  bool away = mremap(base + at, size, size, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, aside) != MAP_FAILED;
+  void *grown = away ? mremap(aside, size, new_size, MREMAP_MAYMOVE) : MAP_FAILED;
+  if (grown == MAP_FAILED) {                 // back, if it was away
+    int error = errno;
+    if (!away) munmap(aside, size);
+    else check(mremap(aside, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, base + at) != MAP_FAILED);
+    return -error;
+  }
+  if (to != at && !reserve(p, at, size)) return -ENOMEM;
+  return mremap(grown, new_size, new_size, MREMAP_MAYMOVE | MREMAP_FIXED, base + to) == MAP_FAILED ? -errno : 0;
+}
+
 // Moves pages without ever leaving a hole that another mapping of this process might fall into: the old place stays mapped
 // (MREMAP_DONTUNMAP) until it is reserved again.
 static int64_t move_pages(Process *p, const Area *area, uint64_t at, uint64_t size, uint64_t to, uint64_t new_size)
 {
   uint8_t *base = p->window.base;
   uint64_t kept = size < new_size ? size : new_size;
-  if (area->name && new_size > size) return -ENOMEM;       // the file is not at hand to map more of it
+  if (area->name && new_size > size) return move_grown(p, at, size, to, new_size);
   if (mremap(base + at, kept, kept, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, base + to) == MAP_FAILED) return -errno;
   int flags = MAP_ANONYMOUS | MAP_FIXED | (area->shared ? MAP_SHARED : MAP_PRIVATE);
   if (new_size > kept && mmap(base + to + kept, new_size - kept, host_prot(area->prot), flags, -1, 0) == MAP_FAILED) return -errno;
   return reserve(p, at, size) ? 0 : -ENOMEM;
 }
 
-// Grows an area where it is. The tail is a mapping of its own to the host, which joins it to the rest.
+// Grows an area where it is. An anonymous tail is a mapping of its own to the host, which joins it to the rest.
 static int64_t grow(Process *p, const Area *area, uint64_t at, uint64_t size, uint64_t new_size)
 {
   int flags = MAP_ANONYMOUS | MAP_FIXED | MAP_PRIVATE;
   unsigned next = area_at(p, at + size);
-  if (area->name || area->shared || area->to != at + size || !window_holds(at, new_size)) return -ENOMEM;
+  if ((area->shared && !area->name) || area->to != at + size || !window_holds(at, new_size) || at + new_size > STACK_TOP) return -ENOMEM;
   if (next < p->area_count && p->areas[next].from < at + new_size) return -ENOMEM;
+  // Meanwhile other threads would find the file's own pages where private changed ones were.
+  if (area->name) return area->shared || p->thread_count == 1 ? move_grown(p, at, size, at, new_size) : -ENOMEM;
   if (mmap(p->window.base + at + size, new_size - size, host_prot(area->prot), flags, -1, 0) == MAP_FAILED) return -errno;
   return 0;
 }
@@ -295,6 +316,7 @@ int64_t memory_move(Thread *thread, uint64_t at, uint64_t size, uint64_t new_siz
   if (!fixed && new_size <= size) return new_size == size ? (int64_t)at : memory_unmap(thread, at + new_size, size - new_size) < 0 ? -EINVAL : (int64_t)at;
   if (fixed) memory_unmap(thread, to, new_size);
   pthread_mutex_lock(&p->memory);
+  if (p->written) written_touch(p, at, size);
   unsigned i = area_at(p, at);
   if (!make_room(p) || i == p->area_count || p->areas[i].from > at || p->areas[i].to < at + size) return done(thread, -EFAULT, false, 0, 0);
   Area area = p->areas[i];
@@ -345,7 +367,7 @@ int memory_describe(Process *p, int fd)
   for (unsigned i = 0; i < p->area_count; i++) {
     const Area *a = &p->areas[i];
     dprintf(fd, "%08llx-%08llx %c%c%c%c %08llx 00:00 0 %26s%s\n", (unsigned long long)a->from, (unsigned long long)a->to, a->prot & 1 ? 'r' : '-',
-            a->prot & 2 ? 'w' : '-', a->prot & 4 ? 'x' : '-', a->shared ? 's' : 'p', (unsigned long long)a->offset, "", area_name(p, a));
+            a->prot & 2 ? 'w' : '-', a->prot & 4 ? 'x' : '-', a->shared ? 's' : 'p', (unsigned long long)a->offset, "", path_for_guest(p, area_name(p, a)));
   }
   pthread_mutex_unlock(&p->memory);
   return 0;

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -18,8 +19,33 @@ extern const Row __start_um_recover[], __stop_um_recover[] __attribute__((visibi
 
 static __thread WindowFault last_fault;
 
+// The rows by address, made before the first window: what a handler may search.
+typedef struct Place { uintptr_t at, to; } Place;
+static Place *places;
+
+static uintptr_t place_of(const int32_t *relative) { return (uintptr_t)relative + (uintptr_t)(intptr_t)*relative; }
+
+static int by_address(const void *a, const void *b)
+{
+  uintptr_t x = ((const Place *)a)->at, y = ((const Place *)b)->at;
+  return (x > y) - (x < y);
+}
+
+static bool sort_places(void)
+{
+  size_t count = (size_t)(__stop_um_recover - __start_um_recover);
+  if (places) return true;
+  Place *sorted = malloc(count * sizeof *sorted);
+  if (!sorted) return false;
+  for (size_t i = 0; i < count; i++) sorted[i] = (Place){ .at = place_of(&__start_um_recover[i].at), .to = place_of(&__start_um_recover[i].to) };
+  qsort(sorted, count, sizeof *sorted, by_address);
+  places = sorted;
+  return true;
+}
+
 int window_open(Window *window, struct um_fault *why)
 {
+  if (!sort_places()) return fault_set(why, UM_ENOMEM, "no memory for a window");
   uint8_t *all = mmap(NULL, WINDOW_BYTES + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   uint8_t *pages = mmap(NULL, PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (all == MAP_FAILED || pages == MAP_FAILED) {
@@ -109,12 +135,10 @@ const WindowFault *window_fault(void)
 bool window_recover(int signal, void *siginfo, void *ucontext)
 {
   greg_t *rip = &((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP];
-  for (const Row *row = __start_um_recover; row < __stop_um_recover; row++) {
-    if ((uintptr_t)&row->at + (uintptr_t)(intptr_t)row->at != (uintptr_t)*rip) continue;
-    uintptr_t to = (uintptr_t)&row->to + (uintptr_t)(intptr_t)row->to;
-    last_fault = (WindowFault){ .host = (uintptr_t)((siginfo_t *)siginfo)->si_addr, .signal = signal };
-    *rip = (greg_t)to;
-    return true;
-  }
-  return false;
+  Place sought = { .at = (uintptr_t)*rip };
+  const Place *place = bsearch(&sought, places, (size_t)(__stop_um_recover - __start_um_recover), sizeof *places, by_address);
+  if (!place) return false;
+  last_fault = (WindowFault){ .host = (uintptr_t)((siginfo_t *)siginfo)->si_addr, .signal = signal };
+  *rip = (greg_t)place->to;
+  return true;
 }

@@ -82,9 +82,38 @@ static void code(void)
   printf("mapped anew %d\n", ((int (*)(void))at)());
 }
 
+// Of five pages, page n full of n: two are mapped, one is changed, then it grows where it is, and somewhere else.
+static void file(int flags)
+{
+  char page[PAGE], path[] = "/tmp/umbra-memory-XXXXXX";
+  int fd = mkstemp(path);
+  unlink(path);
+  for (int i = 0; i < 5; i++) {
+    memset(page, i, PAGE);
+    if (write(fd, page, PAGE) != PAGE) return;
+  }
+  char *room = map(NULL, 8 * PAGE, PROT_NONE, 0);
+  munmap(room, 8 * PAGE);
+  char *a = mmap(room, 2 * PAGE, PROT_READ | PROT_WRITE, flags, fd, PAGE);
+  a[10] = 'x';
+  char *b = mremap(a, 2 * PAGE, 3 * PAGE, 0);
+  printf("file %d %c %d %d,", b == a, b[10], b[PAGE], b[2 * PAGE]);
+  map(b + 3 * PAGE, PAGE, PROT_READ, MAP_FIXED);
+  printf(" %d,", mremap(b, 3 * PAGE, 4 * PAGE, 0) == MAP_FAILED && errno == ENOMEM);
+  char *c = mremap(b, 3 * PAGE, 4 * PAGE, MREMAP_MAYMOVE);
+  printf(" %d %c %d %d", c != b, c[10], c[2 * PAGE], c[3 * PAGE]);
+  printf(" %d", msync(b, PAGE, MS_ASYNC) < 0 && errno == ENOMEM);
+  c[3 * PAGE] = 'y';
+  printf(" %d\n", pread(fd, page, PAGE, 4 * PAGE) == PAGE && (page[0] == 'y') == (flags == MAP_SHARED));
+  munmap(c, 4 * PAGE);
+  close(fd);
+}
+
 int main(void)
 {
   moves();
+  file(MAP_SHARED);
+  file(MAP_PRIVATE);
   refusals();
   heap();
   code();

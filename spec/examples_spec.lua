@@ -40,8 +40,7 @@ end)
 
 describe("02-boot-linux", function()
   it("boots Linux and talks to its shell", function()
-    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
-    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    require("umbra.fetch").ensure("debian-riscv64", {})
     local result = umbra.run({ "exec", "examples/02-boot-linux.lua" }, { seconds = 300 })
     assert.equal("", result.err)
     assert.matches("\nthe guest says: Linux 6%.[^\n]* riscv64\n", "\n" .. result.out)
@@ -83,8 +82,7 @@ end)
 describe("07-syscalls", function()
   it("counts the system calls of a boot", function()
     assert.is_true(select(2, tree.read("examples/07-syscalls.lua"):gsub("\n", "")) < 25)
-    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
-    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    require("umbra.fetch").ensure("debian-riscv64", {})
     local result = umbra.run({ "exec", "examples/07-syscalls.lua" }, { seconds = 300 })
     assert.equal("", result.err)
     local total, list = result.out:match "^(%d+) system calls until it ended with: off\n(.*)$"
@@ -116,8 +114,7 @@ describe("the README", function()
   end)
 
   it("has a script that asks Linux its name", function()
-    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
-    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    require("umbra.fetch").ensure("debian-riscv64", {})
     local result = umbra.run({ "exec", folder.write("shell.lua", blocks("README.md")[2]) }, { seconds = 300 })
     assert.equal("", result.err)
     assert.matches("^Linux 6%.[^\n]*\t%d+\n$", result.out)

@@ -644,8 +644,9 @@ describe("a gdb server", function()
 
   it("takes the place of one that was killed", function()
     local path = folder.path .. "/killed"
-    local text = tree.run(("{ build/umbra run machines/bare.lua kernel=%s gdb=unix:%s -S & } 2>&1; sleep 0.3; kill -9 $!; wait $! 2> /dev/null")
-      :format(program, path))
+    local text = tree.run(("{ build/umbra run machines/bare.lua kernel=%s gdb=unix:%s -S & } 2>&1; "
+      .. "for i in $(seq 200); do [ -S %s ] && break; sleep 0.05; done; "
+      .. "sleep 0.2; kill -9 $!; wait $! 2> /dev/null"):format(program, path, path))
     assert.equal(1, (text:find("umbra: gdb: target remote " .. path .. "\n", 1, true)), text)
     assert.equal("socket", require("lfs").attributes(path, "mode"))
     assert.equal("Connection refused", select(2, socket.connect { path = path }))

@@ -284,8 +284,7 @@ end)
 
 describe("Linux", function()
   it("boots with four harts and switches off", function()
-    local guest, problem = require("umbra.fetch").try("debian-riscv64", {})
-    if not guest then return pending("the guest could not be fetched: " .. problem.text) end
+    require("umbra.fetch").ensure("debian-riscv64", {})
     local m = machine.load("riscv-virt", { harts = 4, append = "console=ttyS0 quiet" })
     m.console:expect("guest# ", 120)
     m.console:send "grep -c ^processor /proc/cpuinfo; cat /proc/interrupts; echo DO''NE; poweroff -f\n"

@@ -504,7 +504,18 @@ function cases.qemu(code, data, path)
   return out
 end
 
--- What umbra makes of it. `options` are those of umbra.cpu; with evaluate = true the hart's IR is evaluated.
+local ISA = "rv64gc_zba_zbb_zbc_zbs_zicond_zawrs_zicbom_zicboz"
+
+-- What a process of umbra makes of the program that `cases.qemu` left at `path`; raises as that does.
+function cases.process(path, size, options)
+  local result = require("umbra.linux").run { elf = path, isa = ISA, fuse = options.fuse, capture = true }
+  if result.code ~= 0 or #result.out ~= size then
+    error(("the process ended with %s after %d of %d bytes: %s"):format(tostring(result), #result.out, size, result.err:sub(1, 200)), 0)
+  end
+  return result.out
+end
+
+-- What umbra makes of it in a hart of a machine. `options` are those of umbra.cpu; with evaluate = true the hart's IR is evaluated.
 function cases.umbra(code, data, stop, options)
   local clock, control, cpu, mem = require "umbra.clock", require "umbra.control", require "umbra.cpu", require "umbra.mem"
   local memory, timer, buttons = mem.new(), clock.new(), control.new()
@@ -513,7 +524,7 @@ function cases.umbra(code, data, stop, options)
   memory:add_rom { at = TRAP, size = 4096 }
   memory:write(CODE, code)
   memory:write(DATA, data)
-  local given = { mem = memory, clock = timer, control = buttons, isa = "rv64gc_zba_zbb_zbc_zbs_zicond_zawrs_zicbom_zicboz", reset_pc = CODE }
+  local given = { mem = memory, clock = timer, control = buttons, isa = ISA, reset_pc = CODE }
   for key, value in pairs(options or {}) do given[key] = value end
   local evaluate = given.evaluate
   given.evaluate = nil

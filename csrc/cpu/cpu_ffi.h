@@ -116,6 +116,13 @@ int      um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_t ext
 int      um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why);
 // Tells a jit of um_riscv_guest where harts have their TLB. Before the first translation.
 void     um_riscv_prepare(um_jit *jit);
+// The same where memory is the window of `hart`.
+void     um_riscv_prepare_window(um_jit *jit, const um_hart *hart);
+// A hart in user mode with a window of memory of its own, for code that is run by um_hart_run_code. NULL: no room for it.
+um_hart *um_hart_user(uint64_t extensions, struct um_fault *why);
+void     um_hart_user_free(um_hart *hart);
+// Whole pages: fresh ones that may be read, and written if `writable`. Returns where they lie in the host, NULL: they do not fit.
+void    *um_hart_user_map(um_hart *hart, uint64_t gva, uint64_t size, bool writable, struct um_fault *why);
 // Runs code that a jit of um_riscv_guest made of a block at hart's pc, which is not checked.
 int      um_hart_run_code(um_hart *hart, um_jit *jit, int64_t code, struct um_ir_exit *exit, struct um_fault *why);
 // Names that the log gives addresses; NULL: none. They must outlive the runs.

@@ -247,7 +247,7 @@ static void *window_place(void *world, uint64_t address, unsigned bytes, bool wr
 
 IrHost ir_window(const struct um_ir_world *world, void **reserved, uint64_t *reserved_value)
 {
-  return (IrHost){ (void *)(uintptr_t)world, window_load, window_store, window_place, reserved, reserved_value };
+  return (IrHost){ (void *)(uintptr_t)world, window_load, window_store, window_place, reserved, reserved_value, NULL };
 }
 
 UM_EXPORT int um_ir_eval(um_ir *ir, const struct um_ir_world *world, uint64_t pc, struct um_ir_exit *exit, struct um_fault *why)

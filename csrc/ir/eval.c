@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 #include "ir/ir.h"
 #include "base/fp.h"
+#include "mem/window.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,39 +256,62 @@ static uint64_t amo_new(unsigned operation, unsigned bits, uint64_t old, uint64_
   }
 }
 
-static uint64_t read_place(const void *place, unsigned bytes)
+// Atomic accesses have a place to go on from, as memory of a process may vanish under them. False: the host refused.
+static bool read_place(const void *place, unsigned bytes, uint64_t *value)
 {
-  return bytes == 4 ? __atomic_load_n((const uint32_t *)place, __ATOMIC_SEQ_CST) : __atomic_load_n((const uint64_t *)place, __ATOMIC_SEQ_CST);
+  uint32_t narrow;
+  if (bytes == 4) WINDOW_LOAD(uint32_t, narrow, place, refused);
+  else WINDOW_LOAD(uint64_t, *value, place, refused);
+  if (bytes == 4) *value = narrow;
+  return true;
+refused:
+  return false;
 }
 
-static bool exchange(void *place, unsigned bytes, uint64_t old, uint64_t wanted)
+static bool exchange(void *place, unsigned bytes, uint64_t old, uint64_t wanted, bool *done)
 {
   uint32_t old32 = (uint32_t)old;
-  if (bytes == 4) return __atomic_compare_exchange_n((uint32_t *)place, &old32, (uint32_t)wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-  return __atomic_compare_exchange_n((uint64_t *)place, &old, wanted, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+  uint8_t equal;
+  if (bytes == 4) WINDOW_EXCHANGE(uint32_t, place, old32, wanted, equal, refused);
+  else WINDOW_EXCHANGE(uint64_t, place, old, wanted, equal, refused);
+  *done = equal;
+  return true;
+refused:
+  return false;
+}
+
+// The access at `place`. False: the host refused.
+static bool atomic_at(const IrHost *host, IrIns ins, void *place, uint64_t operand, IrValue *value)
+{
+  unsigned bytes = 1u << (ins.aux & MEM_SIZE), bits = 8 * bytes;
+  uint64_t old = 0;
+  bool done = false;
+  if (ins.op == IR_SC) {
+    if (*host->reserved == place && !exchange(place, bytes, low64(*host->reserved_value, bits), operand, &done)) return false;
+    *host->reserved = NULL;
+    *value = u256_from(!done);
+    return true;
+  }
+  if (!read_place(place, bytes, &old)) return false;
+  if (ins.op == IR_LR) {
+    *host->reserved = place;
+    *host->reserved_value = old;
+  }
+  while (ins.op == IR_AMO && !done)
+    if (!exchange(place, bytes, old, amo_new(ins.aux >> 8, bits, old, operand), &done) || (!done && !read_place(place, bytes, &old))) return false;
+  *value = u256_from(old);
+  if (ins.aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, bits), ir_bits(ins.type));
+  return true;
 }
 
 static bool atomic_op(const IrHost *host, IrIns ins, uint64_t address, uint64_t operand, IrValue *value)
 {
-  unsigned bytes = 1u << (ins.aux & MEM_SIZE), bits = 8 * bytes;
+  unsigned bytes = 1u << (ins.aux & MEM_SIZE);
   void *place = host->place(host->context, address, bytes, ins.op != IR_LR);
   if (!place) return false;
-  uint64_t old = read_place(place, bytes);
-  operand = low64(operand, bits);
-  if (ins.op == IR_AMO) {
-    while (!exchange(place, bytes, old, amo_new(ins.aux >> 8, bits, old, operand))) old = read_place(place, bytes);
-  } else if (ins.op == IR_LR) {
-    *host->reserved = place;
-    *host->reserved_value = old;
-  } else {
-    bool held = *host->reserved == place && exchange(place, bytes, low64(*host->reserved_value, bits), operand);
-    *host->reserved = NULL;
-    *value = u256_from(!held);
-    return true;
-  }
-  *value = u256_from(old);
-  if (ins.aux & MEM_SIGNED) *value = u256_low(u256_sext(*value, bits), ir_bits(ins.type));
-  return true;
+  if (atomic_at(host, ins, place, low64(operand, 8 * bytes), value)) return true;
+  host->refused(host->context, address, bytes, ins.op != IR_LR);
+  return false;
 }
 
 bool ir_access(const IrHost *host, IrIns ins, uint64_t address, IrValue operand, IrValue *value)

@@ -206,6 +206,7 @@ typedef struct IrHost {
   void *(*place)(void *context, uint64_t address, unsigned bytes, bool write);      // of an atomic access; NULL: an exception was raised
   void **reserved;                       // where lr keeps its place, NULL: nothing is reserved
   uint64_t *reserved_value;
+  void (*refused)(void *context, uint64_t address, unsigned bytes, bool write);     // memory that is a window was not there: raises that
 } IrHost;
 
 IrHost ir_window(const struct um_ir_world *world, void **reserved, uint64_t *reserved_value);     // border.c: the memory of Lua's evaluations

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/fp.h"
 #include "jit/x64/x64_ffi.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,7 @@ UM_EXPORT void um_jit_free(um_jit *jit)
   jit_lower_free(jit);
   free(jit->codes);
   free(jit->links);
+  free(jit->sites);
   free(jit);
 }
 
@@ -57,6 +59,7 @@ UM_EXPORT int um_jit_pin(um_jit *jit, uint32_t row, uint32_t element, const char
   unsigned pins = 0;
   if (jit->enter) return fault_set(why, UM_EINVAL, "pins are chosen before the first translation");
   if (number < 0 || (!xmm && (1u << number & 0x8037))) return fault_set(why, UM_EINVAL, "%.20s is no register for a pin", reg);      // rax rcx rdx rsp rbp r15
+  if (!xmm && jit->window.there && number == JIT_WINDOW_REG) return fault_set(why, UM_EINVAL, "r14 is the window's");
   if (row >= guest->slot_count || element >= guest->slots[row].count || row >= PIN_ROWS || element > 63) return fault_set(why, UM_EINVAL, "no such slot for a pin");
   if (ir_bits(guest->slots[row].type) != 64) return fault_set(why, UM_EINVAL, "%s: a pin is a slot of 64 bits", guest->slots[row].name);
   for (unsigned i = 0; i < jit->pin_count; i++) {
@@ -183,6 +186,53 @@ bool jit_renew(Jit *jit)
   return code_renew(&jit->code, jit->thunk_end);
 }
 
+// Sites --------------------------------------------------------------------------------------
+
+const JitCode *jit_code_at(const Jit *jit, const uint8_t *at)
+{
+  uint32_t low = 0, high = jit->code_count;              // they lie in the order of their numbers
+  while (high - low > 1) {
+    uint32_t middle = low + (high - low) / 2;
+    if (jit->codes[middle].at <= at) low = middle;
+    else high = middle;
+  }
+  return &jit->codes[low];
+}
+
+JitSite *jit_add_site(Jit *jit)
+{
+  if (jit->site_count == jit->site_capacity) {
+    uint32_t wanted = jit->site_capacity ? 2 * jit->site_capacity : 256;
+    JitSite *bigger = realloc(jit->sites, wanted * sizeof *bigger);
+    if (!bigger) return NULL;
+    jit->sites = bigger;
+    jit->site_capacity = wanted;
+  }
+  return &jit->sites[jit->site_count++];
+}
+
+const JitSite *jit_find_site(const Jit *jit, size_t at)
+{
+  uint32_t low = 0, high = jit->site_count;
+  while (low < high) {
+    uint32_t middle = low + (high - low) / 2;
+    if (jit->sites[middle].at < at) low = middle + 1;
+    else high = middle;
+  }
+  return low < jit->site_count && jit->sites[low].at == at ? &jit->sites[low] : NULL;
+}
+
+static bool accesses(const WindowCode *code, size_t offset)
+{
+  return jit_find_site((const Jit *)(const void *)((const char *)code - offsetof(Jit, in_window)), offset) != NULL;
+}
+
+void jit_begin_sites(Jit *jit)
+{
+  while (jit->site_count && jit->sites[jit->site_count - 1].at >= jit->code.used) jit->site_count--;
+  jit->in_window = (WindowCode){ .start = jit->code.run, .size = jit->code.size, .resume = jit->slow, .accesses = accesses };
+}
+
 // Running -------------------------------------------------------------------------------------------
 
 static const JitCode *code_by_number(const Jit *jit, int64_t number, struct um_fault *why)
@@ -220,7 +270,9 @@ int jit_run(Jit *jit, int64_t number, JitRun *run, struct um_fault *why)
   uint32_t saved = fp_mxcsr_read();
   fp_mxcsr_write(fp_mxcsr(*rounding > ROUND_UP ? ROUND_NEAREST : *rounding));
   run->left = JIT_LEFT;
+  if (jit->window.there) window_run_code(&jit->in_window);
   jit_enter(jit, code->at, run);
+  if (jit->window.there) window_run_code(NULL);
   settle(jit, run);
   *flags |= (uint8_t)fp_flags();
   fp_mxcsr_write(saved);

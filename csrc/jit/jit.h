@@ -7,9 +7,11 @@
 #pragma once
 #include "ir/ir.h"
 #include "jit/code.h"
+#include "mem/window.h"
 
 typedef struct um_jit Jit;
 
+enum { JIT_WINDOW_REG = 14 };            // holds the base of a window
 enum { PINS_MOST = 24, PIN_ROWS = 16 };     // rows of slots that can be pinned, their elements 0 to 63
 typedef struct JitPin {
   uint16_t slot;                         // row << 8 | element
@@ -36,6 +38,11 @@ typedef struct JitLoop {
   uint32_t jumps, jump_count, epoch;
   uint32_t page_bits;                    // addresses of a page go together
 } JitLoop;
+// Memory that is a window (mem/window.h): the state has its base. `bound`: the base is 2^WINDOW_BITS, and so the bound of addresses.
+typedef struct JitWindow {
+  bool     there, bound;
+  uint32_t base;                         // offset in the state
+} JitWindow;
 
 // How translated code is entered, and what it is left with. Reached from the code at [rsp + FRAME_RUN].
 typedef struct JitRun {
@@ -62,6 +69,17 @@ typedef struct JitLink {
 
 // GUARDED: run only when the state is ready (JitLoop). PAGED: a way into another page is looked up each time.
 enum { JIT_GUARDED = 1, JIT_PAGED = 2 };
+// An operation that C does now and then: code calls jit->slow, or faults in the window as if it did, and goes on at `back` with the
+// result in its register. Registers: 16 general ones, then those of XMM, then the constant k.
+typedef struct JitSite {
+  uint32_t at, back;                     // offsets in code memory: behind the call, or of what faults
+  int32_t  disp, k;                      // disp: is added to the first operand
+  uint32_t delta;                        // of the guest instruction, from the block
+  uint16_t paid, aux;                    // instructions that were paid for and not done, this one too; the op's
+  uint8_t  op, type, from, to;           // from: type of the first operand
+  uint8_t  operand[3];
+} JitSite;
+enum { SITE_XMM = 16, SITE_CONST = 32 };
 
 typedef struct JitCode {
   const uint8_t *at;
@@ -87,7 +105,12 @@ struct um_jit {
   uint8_t  pin_of[PIN_ROWS << 6];        // by slot row and element below 64: 1 + index of its pin
   JitTlb   tlb;
   JitLoop  loop;
+  JitWindow window;
+  WindowCode in_window;
+  JitSite *sites;                        // by `at`
+  uint32_t site_count, site_capacity;
   uint8_t *enter, *leave, *leave_next, *leave_link, *leave_head, *jump, *call, *call_run;      // thunks (x64/enter.c), where they run
+  uint8_t *slow;                         // where sites call
   struct Lower *lower;                   // what a translation works with
   JitCode *codes;                        // by number
   uint32_t code_count, code_capacity;
@@ -106,6 +129,10 @@ int jit_lower(Jit *jit, const Ir *ir, JitCode *code, uint8_t *to, size_t room, s
 void jit_lower_free(Jit *jit);
 void jit_patch(uint8_t *site, const uint8_t *target);
 JitLink *jit_add_link(Jit *jit);        // where link number jit->link_count goes; NULL without memory
+const JitCode *jit_code_at(const Jit *jit, const uint8_t *at);           // whose code lies there
+JitSite *jit_add_site(Jit *jit);                                         // NULL without memory; to be filled, `at` above those before
+const JitSite *jit_find_site(const Jit *jit, size_t at);                 // NULL: there is none
+void jit_begin_sites(Jit *jit);                                          // forgets those of code that is there no more
 
 // The block at `pc` as code: its number, or a refusal, UM_ENOMEM when code memory is full.
 int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struct um_fault *why);

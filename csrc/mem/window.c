@@ -18,6 +18,7 @@ typedef struct Row { int32_t at, to; } Row;
 extern const Row __start_um_recover[], __stop_um_recover[] __attribute__((visibility("hidden")));
 
 static __thread WindowFault last_fault;
+static __thread const WindowCode *running;
 
 // The rows by address, made before the first window: what a handler may search.
 typedef struct Place { uintptr_t at, to; } Place;
@@ -46,7 +47,7 @@ static bool sort_places(void)
 int window_open(Window *window, struct um_fault *why)
 {
   if (!sort_places()) return fault_set(why, UM_ENOMEM, "no memory for a window");
-  uint8_t *all = mmap(NULL, WINDOW_BYTES + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  uint8_t *all = mmap((void *)(WINDOW_BYTES - GUARD), WINDOW_BYTES + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   uint8_t *pages = mmap(NULL, PAGES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (all == MAP_FAILED || pages == MAP_FAILED) {
     int error = errno;
@@ -111,6 +112,38 @@ bool window_write(const Window *window, uint64_t gva, const void *from, uint64_t
   return window_holds(gva, size) && copy(window->base + gva, from, size);
 }
 
+bool window_load(const Window *window, uint64_t gva, unsigned size, uint64_t *value)
+{
+  const uint8_t *at = window->base + gva;
+  uint32_t narrow;
+  if (gva >= WINDOW_BYTES) return false;
+  switch (size) {
+  case 1: WINDOW_LOAD(uint8_t, narrow, at, fault); break;
+  case 2: WINDOW_LOAD(uint16_t, narrow, at, fault); break;
+  case 4: WINDOW_LOAD(uint32_t, narrow, at, fault); break;
+  default: WINDOW_LOAD(uint64_t, *value, at, fault); return true;
+  }
+  *value = narrow;
+  return true;
+fault:
+  return false;
+}
+
+bool window_store(const Window *window, uint64_t gva, unsigned size, uint64_t value)
+{
+  uint8_t *at = window->base + gva;
+  if (gva >= WINDOW_BYTES) return false;
+  switch (size) {
+  case 1: WINDOW_STORE(uint8_t, at, value, fault); break;
+  case 2: WINDOW_STORE(uint16_t, at, value, fault); break;
+  case 4: WINDOW_STORE(uint32_t, at, value, fault); break;
+  default: WINDOW_STORE(uint64_t, at, value, fault);
+  }
+  return true;
+fault:
+  return false;
+}
+
 int64_t window_read_text(const Window *window, uint64_t gva, char *to, uint64_t size)
 {
   for (uint64_t i = 0; i < size; i++) {
@@ -132,13 +165,42 @@ const WindowFault *window_fault(void)
   return &last_fault;
 }
 
+void window_run_code(const WindowCode *code)
+{
+  running = code;
+}
+
 bool window_recover(int signal, void *siginfo, void *ucontext)
 {
-  greg_t *rip = &((ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RIP];
+  greg_t *gregs = ((ucontext_t *)ucontext)->uc_mcontext.gregs, *rip = &gregs[REG_RIP];
+  const WindowCode *code = running;
+  size_t offset = code ? (uintptr_t)*rip - (uintptr_t)code->start : 0;
+  if (code && offset < code->size && code->accesses(code, offset)) {
+    last_fault = (WindowFault){ .host = (uintptr_t)((siginfo_t *)siginfo)->si_addr, .signal = signal };
+    gregs[REG_RSP] -= 8;
+    memcpy((void *)(uintptr_t)gregs[REG_RSP], rip, sizeof *rip);
+    *rip = (greg_t)(uintptr_t)code->resume;
+    return true;
+  }
   Place sought = { .at = (uintptr_t)*rip };
   const Place *place = bsearch(&sought, places, (size_t)(__stop_um_recover - __start_um_recover), sizeof *places, by_address);
   if (!place) return false;
   last_fault = (WindowFault){ .host = (uintptr_t)((siginfo_t *)siginfo)->si_addr, .signal = signal };
   *rip = (greg_t)place->to;
   return true;
+}
+
+static struct sigaction before[2];
+static const int refusals[2] = { SIGSEGV, SIGBUS };
+
+// What is no access to a window goes to who was there before, by way of the instruction that is done again.
+static void handler(int signal, siginfo_t *info, void *context)
+{
+  if (!window_recover(signal, info, context)) window_handle(false);
+}
+
+void window_handle(bool on)
+{
+  struct sigaction ours = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+  for (int i = 0; i < 2; i++) sigaction(refusals[i], on ? &ours : &before[i], on ? &before[i] : NULL);
 }

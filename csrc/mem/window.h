@@ -3,7 +3,7 @@
 //
 // A guest address below 2^38 (Sv39's user half) is an offset from `base`; the host's page tables hold the guest's mappings and
 // protections, so a load is a load. What lies around the window is reserved too and never mapped: an access that begins inside
-// and ends outside faults. Whoever touches guest memory does it with the macros or copies below: each names a place to go on
+// and ends outside faults. The base is 2^38 where the host has that place free (WINDOW_BYTES), so that one register can be base and bound. Whoever touches guest memory does it with the macros or copies below: each names a place to go on
 // from when the host refuses, which the handler of SIGSEGV and SIGBUS finds by the instruction (window_recover), so the state
 // at a guest's fault is exact and a guest that pulls memory away from under a system call gets EFAULT.
 #pragma once
@@ -45,6 +45,9 @@ bool window_has_code(const Window *window, uint64_t gva, uint64_t size);
 // Copies; false when any of it is not there (what comes before may have been copied).
 bool window_read(const Window *window, uint64_t gva, void *to, uint64_t size);
 bool window_write(const Window *window, uint64_t gva, const void *from, uint64_t size);
+// One access of 1, 2, 4 or 8 bytes, zero-extended. False: it is not there, and nothing of it was written.
+bool window_load(const Window *window, uint64_t gva, unsigned size, uint64_t *value);
+bool window_store(const Window *window, uint64_t gva, unsigned size, uint64_t value);
 // A text that ends in a zero, at most `size` bytes with it. Its length, -1 when it is not there, -2 when it is longer.
 int64_t window_read_text(const Window *window, uint64_t gva, char *to, uint64_t size);
 
@@ -53,6 +56,17 @@ typedef struct WindowFault { uintptr_t host; int signal; } WindowFault;
 const WindowFault *window_fault(void);
 // For a handler of SIGSEGV and SIGBUS: sends the interrupted access to its place of recovery. False: it was none of these.
 bool window_recover(int signal, void *siginfo, void *ucontext);
+
+// The handlers of this process while one thread runs code in a window by itself. `on` false: those before.
+void window_handle(bool on);
+
+// Code made at run time, some instructions of which access the window. Where one faults, it is as if it had called `resume`.
+typedef struct WindowCode {
+  const uint8_t *start, *resume;
+  size_t size;
+  bool (*accesses)(const struct WindowCode *code, size_t offset);          // the instruction there does
+} WindowCode;
+void window_run_code(const WindowCode *code);      // what this thread runs from now on; NULL: none
 
 // -- Access ---------------------------------------------------------------------------------------------------------------
 // `fault` is a label. The narrow loads fill 32 bits.

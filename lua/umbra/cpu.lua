@@ -194,13 +194,15 @@ local PINS = {
   { "f", 15, "xmm12" },
 }
 
--- A jit for blocks of RISC-V: options of jit.new but the guest; its code runs by hart:run_code.
+-- A jit for blocks of RISC-V: options of jit.new but the guest; its code runs by hart:run_code. `window`: what cpu.user made, for code
+-- that runs there.
 function cpu.jit(options)
   local given = { pins = PINS }
   for key, value in pairs(options or {}) do given[key] = value end
-  given.guest = cpu.guest()
+  given.guest, given.window = cpu.guest(), nil
+  local window = options and options.window and handle.pointer(options.window, "cpu.user", "cpu.jit: window")
   local made = require("umbra.jit").new(given)
-  C.um_riscv_prepare(made.ptr)
+  if window then C.um_riscv_prepare_window(made.ptr, window) else C.um_riscv_prepare(made.ptr) end
   return made
 end
 
@@ -544,6 +546,47 @@ function Hart:disassemble(word, pc)
   local text = ffi.new "char[128]"
   local length = C.um_riscv_disassemble(word, address.check(pc or 0, "pc"), cpu.isa_mask(self.isa), text, 128)
   if length > 0 then return ffi.string(text), length end
+end
+
+-- A hart in user mode with memory of its own, as processes have it: registers as a hart's, pages by user:map, code by user:run_code.
+local User = { noun = "cpu.user" }
+User.__index = User
+for _, name in ipairs { "reg", "set_reg", "freg", "set_freg", "pc", "set_pc", "check" } do User[name] = Hart[name] end
+
+-- cpu.user { isa = "rv64gc" }
+function cpu.user(options)
+  options = schema.check(options or {}, { { "isa", type = "string", default = "rv64gc", help = "the ISA string" } }, "cpu.user")
+  local why = ffi.new "struct um_fault"
+  local ptr = C.um_hart_user(cpu.isa_mask(options.isa, "msu"), why)
+  if ptr == nil then fault.raise("cpu.user: %s", ffi.string(why.text)) end
+  return handle.new(User, ptr, C.um_hart_user_free, { why = why })
+end
+
+User.close = handle.close
+
+-- Fresh pages of zeros, that may be read, and written unless `readonly`. Returns where they lie, as a uint8_t pointer.
+function User:map(gva, size, readonly)
+  local at = C.um_hart_user_map(self.ptr, address.check(gva, "gva"), address.check(size, "size"), not readonly, self.why)
+  if at == nil then fault.raise("user:map: %s", ffi.string(self.why.text)) end
+  return ffi.cast("uint8_t *", at)
+end
+
+-- Floating-point flags and rounding mode, "fflags" and "frm".
+function User:csr(name)
+  local value = ffi.new "uint64_t[1]"
+  self:check(C.um_hart_csr(self.ptr, csr_number(name), value, self.why))
+  return bits.number(value[0])
+end
+
+function User:set_csr(name, value) self:check(C.um_hart_set_csr(self.ptr, csr_number(name), value_of(value), self.why)) end
+
+-- As hart:run_code; a fault leaves pc at its instruction and comes with its cause and value.
+function User:run_code(code)
+  local exit = ffi.new "struct um_ir_exit"
+  self:check(C.um_hart_run_code(self.ptr, handle.pointer(code.jit, "jit", "code"), code.number, exit, self.why))
+  local left = require("umbra.ir").left(exit)
+  if left.reason == "fault" then left.cause, left.value = bits.number(exit.cause), bits.number(exit.value) end
+  return left
 end
 
 -- Lines that outlive the hart drive nothing from now on.

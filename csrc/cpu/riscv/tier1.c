@@ -29,41 +29,13 @@ static const struct { char file; uint8_t number; const char *reg; } pins[] = {
 
 enum { BIAS = 128, PUNTS_MOST = 64 };
 
-static bool host_load(void *context, uint64_t address, unsigned bytes, IrValue *value)
-{
-  Hart *hart = context;
-  *value = u256_from(0);
-  if (!hart->window) return hart_load(hart, hart->data, address, bytes, &value->w[0]);
-  if (window_read(hart->window, address, &value->w[0], bytes)) return true;
-  hart_window_refused(hart, address, 1, ACCESS_READ);
-  return false;
-}
-
-static bool host_store(void *context, uint64_t address, unsigned bytes, const IrValue *value)
-{
-  Hart *hart = context;
-  if (!hart->window) return hart_store(hart, hart->data, address, bytes, value->w[0]);
-  if (window_write(hart->window, address, &value->w[0], bytes)) return true;
-  hart_window_refused(hart, address, 1, ACCESS_WRITE);
-  return false;
-}
-
-// In a window tier 0 does it, where a fault has a place to go on from.
-static void *host_place(void *context, uint64_t address, unsigned bytes, bool write)
-{
-  Hart *hart = context;
-  if (!hart->window) return hart_atomic(hart, hart->data, address, bytes, write);
-  hart->punt = true;
-  return NULL;
-}
-
 static int open_jit(Tier1 *t, Hart *first, struct um_fault *why)
 {
   const struct um_jit_options options = { .size = first->options.code_bytes, .backing = UM_CODE_DUAL, .bias = BIAS, .features = ~0u };
   t->jit = um_jit_new(&riscv_guest, &options, why);
   if (!t->jit) return why->status;
   um_riscv_prepare(t->jit);
-  if (first->window) t->jit->tlb.there = false;
+  if (first->window) um_riscv_prepare_window(t->jit, first);
   for (unsigned i = 0; i < sizeof pins / sizeof pins[0]; i++) {
     const char file[] = { pins[i].file, 0 };
     int status = um_jit_pin(t->jit, (uint32_t)um_ir_guest_find(&riscv_guest, file, why), pins[i].number, pins[i].reg, why);
@@ -264,10 +236,11 @@ static void enter(Hart *hart, const JitCode *code)
   JitRun *run = &t->run;
   run->state = hart;
   run->guest = &riscv_guest;
-  run->host = (IrHost){ hart, host_load, host_store, host_place, &hart->reserved, &hart->reserved_value };
+  run->host = hart_host(hart);
   run->left = (int32_t)hart->budget;
   hart->in_code = true;
   hart->punt = false;
+  if (hart->window) window_run_code(&t->jit->in_window);
   jit_enter(t->jit, code->at, run);
   hart->in_code = false;
   if (run->exit.reason == JIT_HEAD) hart->pc = t->jit->codes[run->which].pc;

@@ -7,6 +7,7 @@
 #include "cpu/riscv/trace.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { SLICE = 16384 };            // instructions between two looks at attention: some 20 microseconds
 
@@ -101,6 +102,41 @@ Hart *hart_user_clone(const Hart *from, struct um_fault *why)
   hart->frm = from->frm;
   hart_update_fp(hart);
   return hart;
+}
+
+UM_EXPORT um_hart *um_hart_user(uint64_t extensions, struct um_fault *why)
+{
+  Window *window = calloc(1, sizeof *window);
+  if (!window) fault_set(why, UM_ENOMEM, "no memory for a window");
+  Hart *hart = window && window_open(window, why) >= 0 ? hart_user_new(window, extensions, false, why) : NULL;
+  if (hart) return hart;
+  if (window) window_close(window);
+  free(window);
+  return NULL;
+}
+
+UM_EXPORT void um_hart_user_free(um_hart *hart)
+{
+  if (!hart) return;
+  Window *window = hart->window;
+  hart_user_free(hart);
+  window_close(window);
+  free(window);
+}
+
+UM_EXPORT void *um_hart_user_map(um_hart *hart, uint64_t gva, uint64_t size, bool writable, struct um_fault *why)
+{
+  if ((gva | size) & 4095 || !size || !window_holds(gva, size)) {
+    fault_set(why, UM_EINVAL, "no whole pages of a window: %#llx bytes at %#llx", (unsigned long long)size, (unsigned long long)gva);
+    return NULL;
+  }
+  void *at = mmap(hart->window->base + gva, size, PROT_READ | (writable ? PROT_WRITE : 0), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  if (at == MAP_FAILED) {
+    fault_set(why, UM_ENOMEM, "no memory for %#llx bytes", (unsigned long long)size);
+    return NULL;
+  }
+  window_set(hart->window, gva, size, WINDOW_MAPPED | WINDOW_READ | (writable ? WINDOW_WRITE : 0));
+  return at;
 }
 
 static void run_slice(Hart *hart)

@@ -120,7 +120,7 @@ void x64_patch(Site site, const uint8_t *target)
 
 void x64_bind(Asm *as, Site site)
 {
-  if (!as->full) x64_patch(site, as->at);
+  if (!as->full && site) x64_patch(site, as->at);
 }
 
 void x64_load_constant(Asm *as, Reg dst, uint64_t k)

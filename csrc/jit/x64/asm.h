@@ -243,7 +243,7 @@ SHAPE(VXXX, Xmm dst, Xmm a, Xmm b) { x64_vex(as, code, code.ext, dst, a, b); }
 #undef X64
 // clang-format on
 
-// Jumps. A site is where a rel32 lies; x64_bind makes it lead to where the next byte goes.
+// Jumps. A site is where a rel32 lies; x64_bind makes it lead to where the next byte goes. NULL is none.
 typedef uint8_t *Site;
 Site x64_jmp(Asm *as);
 Site x64_jcc(Asm *as, Cond cc);

@@ -13,7 +13,7 @@ static const Reg saved[] = { RBX, RBP, R12, R13, R14, R15 };
 enum { SAVED = sizeof saved / sizeof saved[0] };
 _Static_assert((FRAME_SIZE + 8 * SAVED + 8) % 16 == 0, "calls from translated code are aligned");
 
-static void move_pins(const Jit *jit, Asm *as, bool load)
+void emit_pins(const Jit *jit, Asm *as, bool load)
 {
   for (unsigned i = 0; i < jit->pin_count; i++) {
     const JitPin *pin = &jit->pins[i];
@@ -32,7 +32,8 @@ static uint8_t *emit_enter(const Jit *jit, Asm *as)
   x64_mov_mr(as, W8, x64_mem(RSP, FRAME_RUN), RDX);
   x64_mov_rr(as, W8, RAX, RDI);
   x64_mov_rm(as, W8, R15, x64_mem(RDX, offsetof(JitRun, left)));
-  move_pins(jit, as, true);
+  if (jit->window.there) x64_mov_rm(as, W8, (Reg)JIT_WINDOW_REG, x64_mem(RBP, (int32_t)jit->window.base - (int32_t)jit->bias));
+  emit_pins(jit, as, true);
   x64_jmp_r(as, RAX);
   return at;
 }
@@ -40,7 +41,7 @@ static uint8_t *emit_enter(const Jit *jit, Asm *as)
 static uint8_t *emit_leave(const Jit *jit, Asm *as)
 {
   uint8_t *at = as->at;
-  move_pins(jit, as, false);
+  emit_pins(jit, as, false);
   x64_mov_rm(as, W8, RSI, x64_mem(RSP, FRAME_RUN));
   x64_mov_mr(as, W4, x64_mem(RSI, offsetof(JitRun, exit.reason)), RAX);
   x64_mov_mr(as, W4, x64_mem(RSI, offsetof(JitRun, which)), RCX);
@@ -90,7 +91,7 @@ static uint8_t *emit_call(const Jit *jit, Asm *as, bool gives_run)
 {
   uint8_t *at = as->at;
   x64_sub_ri(as, W8, RSP, 8);
-  move_pins(jit, as, false);
+  emit_pins(jit, as, false);
   if (jit->loop.there) {
     x64_add_rr(as, W4, RDX, R15);
     x64_mov_mr(as, W4, x64_mem(RBP, (int32_t)jit->loop.left - (int32_t)jit->bias), RDX);
@@ -100,7 +101,7 @@ static uint8_t *emit_call(const Jit *jit, Asm *as, bool gives_run)
   x64_lea_rm(as, W8, RSI, x64_mem(RSP, FRAME_ARGS + 16));
   x64_lea_rm(as, W8, RDX, x64_mem(RSP, FRAME_RESULTS + 16));
   x64_call_r(as, RAX);
-  move_pins(jit, as, true);
+  emit_pins(jit, as, true);
   x64_add_ri(as, W8, RSP, 8);
   x64_ret(as);
   return at;
@@ -115,6 +116,7 @@ int jit_make_thunks(Jit *jit, struct um_fault *why)
   uint8_t *next = emit_leave_by(&as, UM_IR_NEXT, leave), *link = emit_leave_by(&as, JIT_LINKED, leave), *head = emit_leave_by(&as, JIT_HEAD, leave);
   uint8_t *jump = as.at;
   if (jit->loop.there) jit_emit_jump(jit, &as, jit->code.run + (next - jit->code.write));
+  uint8_t *slow = emit_slow_thunk(jit, &as, leave);
   if (as.full) return fault_set(why, UM_EINVAL, "code memory of %zu bytes is too small", jit->code.size);
   uint8_t *run = code_commit(&jit->code, (size_t)(as.at - to));
   if (!run) return fault_set(why, UM_EIO, "the host does not make code memory executable");
@@ -127,6 +129,7 @@ int jit_make_thunks(Jit *jit, struct um_fault *why)
   jit->call = run + (call - to);
   jit->call_run = run + (call_run - to);
   jit->thunk_end = jit->code.used;
+  jit->slow = run + (slow - to);
   return UM_OK;
 }
 

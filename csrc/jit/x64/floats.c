@@ -60,8 +60,6 @@ static void emit_arithmetic(Lower *l, Ref ref)
   define_xmm(l, ref, dst);
 }
 
-static Value in_xmm(Xmm xmm) { return (Value){ .where = IN_XMM, .reg = xmm }; }
-
 // A NaN of a product inf * 0 and a quiet NaN is invalid, which the host may not say: C does it again.
 static void emit_fma(Lower *l, Ref ref)
 {
@@ -80,7 +78,7 @@ static void emit_fma(Lower *l, Ref ref)
   is_double ? x64_vfmadd231sd_xxx(as, dst, a, b) : x64_vfmadd231ss_xxx(as, dst, a, b);
   is_double ? x64_ucomisd_xx(as, dst, dst) : x64_ucomiss_xx(as, dst, dst);
   Site nan = x64_jcc(as, CC_P);
-  add_call_stub(l, ref, nan, (Value[]){ in_xmm(a), in_xmm(b), in_xmm(c) }, dst, true);
+  add_site(l, ref, nan, (JitSite){ .operand = { SITE_XMM + a, SITE_XMM + b, SITE_XMM + c }, .to = SITE_XMM + dst });
   define_xmm(l, ref, dst);
 }
 
@@ -98,7 +96,7 @@ static void emit_pick(Lower *l, Ref ref)
   Site odd = x64_jcc(as, CC_E);                        // equal or unordered
   if (ins->op == IR_FMIN) is_double ? x64_minsd_xx(as, dst, b) : x64_minss_xx(as, dst, b);
   else is_double ? x64_maxsd_xx(as, dst, b) : x64_maxss_xx(as, dst, b);
-  add_call_stub(l, ref, odd, (Value[]){ in_xmm(a), in_xmm(b) }, dst, true);
+  add_site(l, ref, odd, (JitSite){ .operand = { SITE_XMM + a, SITE_XMM + b }, .to = SITE_XMM + dst });
   define_xmm(l, ref, dst);
 }
 
@@ -121,7 +119,7 @@ static void emit_to_integer(Lower *l, Ref ref)
   x64_mov_rr(as, w, least, dst);
   x64_sub_ri(as, w, least, 1);
   Site beyond = x64_jcc(as, CC_O);                     // only the least integer overflows
-  add_call_stub(l, ref, beyond, (Value[]){ in_xmm(a) }, (uint8_t)dst, false);
+  add_site(l, ref, beyond, (JitSite){ .operand = { SITE_XMM + a }, .to = (uint8_t)dst });
   define_reg(l, ref, dst);
 }
 

@@ -72,6 +72,18 @@ static const EmitBinary binaries[IR_OPS] = {
   [IR_AND] = { true, and_rrr, and_rri },  [IR_OR] = { true, or_rrr, or_rri },     [IR_XOR] = { true, xor_rrr, xor_rri },
 };
 
+// Whether what `ref` gives is an address that the next load or store takes, and nothing else.
+static bool is_address(const Lower *l, Ref ref)
+{
+  if (l->values[ref].uses != 1 || !(l->jit->window.there || l->jit->tlb.there)) return false;
+  for (Ref next = ref + 1; next < l->ir->count && next < ref + 5; next++) {
+    const IrIns *ins = ins_at(l, next);
+    if ((ins->op == IR_LOAD || ins->op == IR_STORE) && ins->a == ref) return true;
+    if (ins->op == IR_INSN) return false;
+  }
+  return false;
+}
+
 static void emit_binary(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref);
@@ -85,8 +97,17 @@ static void emit_binary(Lower *l, Ref ref)
   Ref left = ins->a, right = ins->b;
   int64_t k;
   if (record->commutes && is_constant(l, left, &k) && !is_constant(l, right, &k)) left = ins->b, right = ins->a;
-  Reg a = use_reg(l, left);
   bool constant = is_constant(l, right, &k) && k >= INT32_MIN && k <= INT32_MAX;
+  if (constant && ins->op == IR_ADD && ins->type == IR_I64) {
+    if (l->jit->window.there) note_moved(l, ref, left, k);
+    const Value *base = &l->values[left];
+    if ((base->where == IN_SLOT || base->where == IN_REG) && is_address(l, ref)) {
+      used(l, right);
+      define_sum(l, ref, k);
+      return;
+    }
+  }
+  Reg a = use_reg(l, left);
   Reg b = constant ? a : use_reg(l, right);
   used(l, ins->a);
   used(l, ins->b);

@@ -29,6 +29,8 @@ static void lead_to(Lower *l, Site site, const uint8_t *target)
 
 static void jump_to(Lower *l, const uint8_t *target) { lead_to(l, x64_jmp(&l->as), target); }
 
+void call_thunk(Lower *l, const uint8_t *thunk) { lead_to(l, x64_call(&l->as), thunk); }
+
 static Mem loop_mem(const Lower *l, uint32_t offset) { return x64_mem(RBP, (int32_t)offset - (int32_t)l->jit->bias); }
 
 // What was paid at the block's head and is not done: all but `done` instructions.
@@ -38,20 +40,18 @@ static void give_back(Lower *l, uint32_t done)
 }
 
 // C wants to know how far the guest is: before the instruction at hand.
-static void call_through(Lower *l, const uint8_t *thunk, uint64_t function, uint32_t begun)
+static void call_through(Lower *l, const uint8_t *thunk, uint64_t function)
 {
   x64_load_constant(&l->as, RAX, function);
-  if (l->jit->loop.there) x64_load_constant(&l->as, RDX, l->all_insns + 1 - begun);
-  lead_to(l, x64_call(&l->as), thunk);
+  if (l->jit->loop.there) x64_load_constant(&l->as, RDX, l->all_insns + 1 - l->insns);
+  call_thunk(l, thunk);
 }
 
-static void call_run(Lower *l, JitFn *function, uint32_t what, uint32_t begun)
+void call_c(Lower *l, JitFn *function, uint32_t what)
 {
   x64_load_constant(&l->as, RCX, what);
-  call_through(l, l->jit->call_run, (uint64_t)(uintptr_t)function, begun);
+  call_through(l, l->jit->call_run, (uint64_t)(uintptr_t)function);
 }
-
-void call_c(Lower *l, JitFn *function, uint32_t what) { call_run(l, function, what, l->insns); }
 
 static void emit_leave(Lower *l, uint32_t reason, uint32_t done, uint64_t pc)
 {
@@ -313,7 +313,7 @@ static void emit_call(Lower *l, Ref ref)
     x64_load_constant(as, RAX, l->here);
     x64_mov_mr(as, width_of(l->jit->guest->address), x64_mem(RBP, (int32_t)l->jit->guest->pc - (int32_t)l->jit->bias), RAX);
   }
-  call_through(l, l->jit->call, (uint64_t)(uintptr_t)helper->fn, l->insns);
+  call_through(l, l->jit->call, (uint64_t)(uintptr_t)helper->fn);
   if (l->jit->loop.there && helper->effects & EFFECT_WRITE) l->may_leave = true;
   if (helper->effects & EFFECT_FAULT) leave_unless_al(l);
 }
@@ -347,125 +347,6 @@ static bool jit_access(JitRun *run, const IrValue *args, IrValue *results, uint3
   return ir_access(&run->host, ins, args[0].w[0], args[1], results);
 }
 
-static bool jit_compute(JitRun *run, const IrValue *args, IrValue *results, uint32_t what);
-
-static uint32_t in_use(const Ref *in)
-{
-  uint32_t set = 0;
-  for (unsigned i = 0; i < 16; i++) set |= (uint32_t)(in[i] != 0) << i;
-  return set;
-}
-
-void add_call_stub(Lower *l, Ref ref, Site from, const Value *operand, uint8_t reg, bool xmm)
-{
-  unsigned op = ins_at(l, ref)->op;
-  Stub stub = { .from = from, .back = l->as.at, .kind = STUB_CALL, .reg = reg, .xmm = xmm, .store = op == IR_STORE, .insns = l->insns, .pc = l->here,
-                .fallible = ir_info[op].effects & EFFECT_FAULT, .operands = ir_info[op].operands, .what = packed(l, ref),
-                .live_regs = in_use(l->in_reg), .live_xmms = in_use(l->in_xmm) };
-  memcpy(stub.operand, operand, stub.operands * sizeof *operand);
-  add_stub(l, stub);
-}
-
-static void keep(Lower *l, const Stub *stub, bool back)
-{
-  Asm *as = &l->as;
-  for (unsigned i = 0; i < 16; i++) {
-    Mem reg = x64_mem(RSP, FRAME_SAVED + 8 * (int32_t)i), xmm = x64_mem(RSP, FRAME_SAVED + 128 + 8 * (int32_t)i);
-    if (stub->live_regs >> i & 1) back ? x64_mov_rm(as, W8, (Reg)i, reg) : x64_mov_mr(as, W8, reg, (Reg)i);
-    if (stub->live_xmms >> i & 1) back ? x64_movsd_xm(as, (Xmm)i, xmm) : x64_movsd_mx(as, xmm, (Xmm)i);
-  }
-}
-
-static void emit_call_stub(Lower *l, const Stub *stub)
-{
-  Asm *as = &l->as;
-  keep(l, stub, false);
-  for (unsigned i = 0; i < stub->operands; i++) {
-    Mem place = x64_mem(RSP, FRAME_ARGS + 32 * (int32_t)i);
-    const Value *value = &stub->operand[i];
-    if (value->where == IN_XMM) x64_movsd_mx(as, place, value->reg);
-    else if (value->where == IN_REG) x64_mov_mr(as, W8, place, (Reg)value->reg);
-    else x64_mov_mi(as, W8, place, (int32_t)value->k);
-  }
-  call_run(l, stub->fallible ? jit_access : jit_compute, stub->what, stub->insns);
-  if (stub->fallible) {
-    x64_test_rr(as, W1, RAX, RAX);
-    add_stub(l, (Stub){ .from = x64_jcc(as, CC_E), .kind = STUB_LEAVE, .reason = UM_IR_FAULT, .insns = stub->insns - 1, .pc = stub->pc });
-  }
-  keep(l, stub, true);
-  Mem result = x64_mem(RSP, FRAME_RESULTS);
-  if (stub->xmm) x64_movsd_xm(as, stub->reg, result);
-  else if (!stub->store) x64_mov_rm(as, W8, (Reg)stub->reg, result);
-  Site back = x64_jmp(as);
-  if (!as->full) x64_patch(back, stub->back);
-}
-
-static void emit_load(Lower *l, const IrIns *ins, Reg dst, Mem m)
-{
-  Asm *as = &l->as;
-  Width w = width_of(ins->type);
-  bool is_signed = ins->aux & MEM_SIGNED;
-  switch (ins->aux & MEM_SIZE) {
-  case 0: is_signed ? x64_movsx8_rm(as, w, dst, m) : x64_movzx8_rm(as, W4, dst, m); break;
-  case 1: is_signed ? x64_movsx16_rm(as, w, dst, m) : x64_movzx16_rm(as, W4, dst, m); break;
-  case 2: is_signed && w == W8 ? x64_movsx32_rm(as, W8, dst, m) : x64_mov_rm(as, W4, dst, m); break;
-  default: x64_mov_rm(as, W8, dst, m);
-  }
-}
-
-static void emit_store(Lower *l, const IrIns *ins, const Value *value, Mem m)
-{
-  Asm *as = &l->as;
-  Width w = (Width)(1u << (ins->aux & MEM_SIZE));
-  if (value->where == IN_CONST) x64_mov_mi(as, w, m, (int32_t)value->k);
-  else if (value->where == IN_XMM) w == W8 ? x64_movsd_mx(as, m, value->reg) : x64_movss_mx(as, m, value->reg);
-  else x64_mov_mr(as, w, m, (Reg)value->reg);
-}
-
-// What is stored, where an instruction can take it from.
-static Value stored(Lower *l, const IrIns *ins)
-{
-  Value *value = &l->values[ins->b];
-  if (value->where == IN_CONST && (int32_t)value->k == value->k && ins_at(l, ins->b)->type != IR_I1) return *value;
-  if (value->where == IN_XMM && (ins->aux & MEM_SIZE) >= 2) return (Value){ .where = IN_XMM, .reg = use_xmm(l, ins->b) };
-  return (Value){ .where = IN_REG, .reg = (uint8_t)use_reg(l, ins->b) };
-}
-
-// A load or store of one page by the TLB: tag and alignment in one compare; what misses is C's.
-static void emit_by_tlb(Lower *l, Ref ref)
-{
-  Asm *as = &l->as;
-  const IrIns *ins = ins_at(l, ref);
-  const JitTlb *tlb = &l->jit->tlb;
-  bool store = ins->op == IR_STORE;
-  int32_t size = 1 << (ins->aux & MEM_SIZE);
-  Value operand[2] = { { .where = IN_REG, .reg = (uint8_t)use_reg(l, ins->a) }, { 0 } };
-  if (store) operand[1] = stored(l, ins);
-  Reg address = (Reg)operand[0].reg, tag = new_reg(l), entry = new_reg(l);
-  x64_mov_rm(as, W8, tag, x64_mem(RBP, (int32_t)tlb->pointer - (int32_t)l->jit->bias));
-  x64_mov_rr(as, W8, entry, address);
-  x64_shr_ri(as, W8, entry, 8);
-  x64_and_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->mask));
-  x64_add_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->entries[store]));
-  x64_mov_rm(as, W8, tag, x64_mem(entry, 0));
-  x64_xor_rr(as, W8, tag, address);
-  x64_test_ri(as, W8, tag, -4096 | (size - 1));
-  Site miss = x64_jcc(as, CC_NE);
-  x64_mov_rm(as, W8, entry, x64_mem(entry, 8));
-  Mem m = x64_index(entry, address, 0, 0);
-  used(l, ins->a);
-  if (store) {
-    emit_store(l, ins, &operand[1], m);
-    used(l, ins->b);
-    add_call_stub(l, ref, miss, operand, 0, false);
-    return;
-  }
-  Reg dst = result_reg(l, ref, tag);
-  emit_load(l, ins, dst, m);
-  add_call_stub(l, ref, miss, operand, (uint8_t)dst, false);
-  define_reg(l, ref, dst);
-}
-
 static void emit_access(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref);
@@ -474,10 +355,7 @@ static void emit_access(Lower *l, Ref ref)
     refuse(l, "more than 64 bits", ref);
     return;
   }
-  if (l->jit->tlb.there && (ins->op == IR_LOAD || ins->op == IR_STORE) && !(ins->aux & MEM_BIG)) {
-    emit_by_tlb(l, ref);
-    return;
-  }
+  if (emit_inline_access(l, ref)) return;
   spill_all(l, false);
   store_argument(l, ins->a, 0);
   if (writes) store_argument(l, ins->b, 1);
@@ -494,14 +372,16 @@ static void emit_fence(Lower *l, Ref ref)
 }
 
 // Whatever is not worth code of its own: integers up to 64 bits and floats.
+uint64_t jit_computed(const JitRun *run, IrIns ins, unsigned from, const IrValue *args)
+{
+  if (!(ir_info[ins.op].effects & EFFECT_FLAGS)) return ir_eval_int(ins.op, ir_bits(ins.type), ir_bits(from), args[0].w[0], args[1].w[0]);
+  unsigned rm = ir_rounding(ins.op, ins.aux, ((const uint8_t *)run->state)[run->guest->rounding]);
+  return ir_eval_float(ins.op, ins.type, from, rm, args[0].w[0], args[1].w[0], args[2].w[0]);
+}
+
 static bool jit_compute(JitRun *run, const IrValue *args, IrValue *results, uint32_t what)
 {
-  IrIns ins = unpacked(what);
-  unsigned from = what >> 28;
-  if (ir_info[ins.op].effects & EFFECT_FLAGS) {
-    unsigned rm = ir_rounding(ins.op, ins.aux, ((const uint8_t *)run->state)[run->guest->rounding]);
-    results[0].w[0] = ir_eval_float(ins.op, ins.type, from, rm, args[0].w[0], args[1].w[0], args[2].w[0]);
-  } else results[0].w[0] = ir_eval_int(ins.op, ir_bits(ins.type), ir_bits(from), args[0].w[0], args[1].w[0]);
+  results[0].w[0] = jit_computed(run, unpacked(what), what >> 28, args);
   return true;
 }
 
@@ -601,18 +481,18 @@ static void emit_stubs(Lower *l)
 {
   for (unsigned i = 0; i < l->stub_count && !l->as.full; i++) {          // a call adds another
     const Stub *stub = &l->stubs[i];
-    if (stub->kind != STUB_LINK) x64_bind(&l->as, stub->from);
+    if (stub->kind != STUB_LINK && stub->kind != STUB_SITE) x64_bind(&l->as, stub->from);
     if (stub->kind == STUB_LEAVE) emit_leave(l, stub->reason, stub->insns, stub->pc);
     else if (stub->kind == STUB_LINK) emit_link_stub(l, stub);
     else if (stub->kind == STUB_HEAD) emit_head_stub(l);
-    else if (stub->kind == STUB_CALL) emit_call_stub(l, stub);
+    else if (stub->kind == STUB_SITE) emit_site(l, stub);
     else emit_nan(l, stub);
   }
 }
 
 static void begin(Lower *l)
 {
-  uint32_t regs = 0xffff & ~(1u << RSP | 1u << RBP | 1u << R15), xmms = 0xffff;
+  uint32_t regs = 0xffff & ~(1u << RSP | 1u << RBP | 1u << R15 | (uint32_t)l->jit->window.there << JIT_WINDOW_REG), xmms = 0xffff;
   for (unsigned i = 0; i < l->jit->pin_count; i++) {
     const JitPin *pin = &l->jit->pins[i];
     *(pin->xmm ? &xmms : &regs) &= ~(1u << pin->reg);
@@ -657,6 +537,7 @@ int jit_lower(Jit *jit, const Ir *ir, JitCode *code, uint8_t *to, size_t room, s
   l->pc = l->here = code->pc;
   l->values = l->value_room;
   l->amounts = l->amount_room;
+  jit_begin_sites(jit);
   begin(l);
   count_uses(l);
   emit_head(l, code->flags & JIT_GUARDED);

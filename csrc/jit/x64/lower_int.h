@@ -11,13 +11,13 @@
 enum { FRAME_ARGS = 0, FRAME_RESULTS = 32 * HELPER_ARGS, FRAME_VALUE = FRAME_RESULTS + 32 * HELPER_RESULTS, FRAME_RUN = FRAME_VALUE + 8,
        FRAME_SAVED = FRAME_RUN + 8, FRAME_HOMES = FRAME_SAVED + 8 * 32, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
 
-typedef enum Where { NOWHERE, IN_CONST, IN_SLOT, IN_REG, IN_XMM, IN_HOME } Where;
+typedef enum Where { NOWHERE, IN_CONST, IN_SLOT, IN_SUM, IN_REG, IN_XMM, IN_HOME } Where;
 
 typedef struct Value {
   uint8_t  where, reg;
   uint16_t home;                         // 1 + number of its place on the stack, once it has one; 0: none
   uint32_t uses;                         // to come
-  int64_t  k;                            // the constant, or the slot
+  int64_t  k;                            // the constant; the slot; what is added to the base of a sum (sum_base)
 } Value;
 
 // Code that is wanted once in a while: emitted behind the block.
@@ -27,16 +27,13 @@ typedef struct Stub {
   // STUB_LEAVE, STUB_LINK: with `insns` instructions done
   uint32_t reason, insns;
   uint64_t pc;
-  // The others: what gets the result. STUB_CALL: the op done by C with its operands where they were, registers kept.
-  uint8_t  reg;
-  bool     xmm, store, fallible;         // reg is an XMM register; there is no result; C may raise an exception
-  uint8_t  operands;
-  uint32_t what, live_regs, live_xmms;
-  Value    operand[3];
+  uint8_t  reg;                          // STUB_NAN: the XMM register
+  JitSite  site;
 } Stub;
-enum { STUB_LEAVE, STUB_LINK, STUB_HEAD, STUB_NAN_S, STUB_NAN_D, STUB_CALL };
+enum { STUB_LEAVE, STUB_LINK, STUB_HEAD, STUB_NAN_S, STUB_NAN_D, STUB_SITE };
 
-enum { STUBS_MOST = 384, ALIASES_MOST = 64 };
+enum { STUBS_MOST = 384, ALIASES_MOST = 64, NEAR_MOST = 8 };
+enum { NEAR = (1 << 20) - 64 };        // twice as much is reserved around a window
 
 // Kept from block to block: what comes before `stubs` is cleared, the rest is not looked at before it is written.
 typedef struct Lower {
@@ -59,6 +56,10 @@ typedef struct Lower {
   unsigned  stub_count;
   struct { Site otherwise, end; } whens[IR_NESTING + 1];
   unsigned  depth;
+  struct { int64_t slot; int32_t slack; } near[NEAR_MOST];   // slots whose value lies in the window, or at most `slack` bytes off it
+  unsigned  near_count;
+  Ref       moved;                       // a sum of a slot near the window and a constant: it is at most moved_slack off
+  int32_t   moved_slack;
   bool      rounds, rounding_changed;    // an operation relies on MXCSR; a helper may have changed the mode since
   char      refused[120];                // why the block cannot be translated; empty: it can
   Stub      stubs[STUBS_MOST];
@@ -85,10 +86,17 @@ void define_reg(Lower *l, Ref ref, Reg reg);
 void define_xmm(Lower *l, Ref ref, Xmm xmm);
 void define_const(Lower *l, Ref ref, int64_t k);
 void define_slot(Lower *l, Ref ref, int64_t slot);
+void define_sum(Lower *l, Ref ref, int64_t k);          // its first operand, or its second, plus k; they are used later
+Ref  sum_base(const Lower *l, Ref ref);
 void share(Lower *l, Ref ref, Ref from);               // the same bits under another type; uses `from` up
 // Where the result is wanted, after its operands were used: a pin, else the first operand's register if that is dead.
 Reg  result_reg(Lower *l, Ref ref, Reg first);
 Xmm  result_xmm(Lower *l, Ref ref, Xmm first);
+bool wants_xmm(const Lower *l, Ref ref);               // it goes straight to a slot that lives in an XMM register
+bool in_xmm_now(const Lower *l, Ref ref);
+bool slot_is_near(const Lower *l, int64_t slot);       // an address in it lies in the window or right beside it
+void note_near(Lower *l, int64_t slot, int32_t slack);
+void note_moved(Lower *l, Ref ref, Ref base, int64_t k);
 void write_slot(Lower *l, int64_t slot, Ref ref);
 void spill_all(Lower *l, bool slots_too);              // every value off the registers; off slots too
 void end_instruction(Lower *l);
@@ -102,10 +110,21 @@ typedef bool JitFn(JitRun *run, const IrValue *args, IrValue *results, uint32_t 
 void store_argument(Lower *l, Ref ref, unsigned index);
 void call_c(Lower *l, JitFn *function, uint32_t what); // values and pins are in memory while it runs
 void take_result(Lower *l, Ref ref, unsigned index);
+void call_thunk(Lower *l, const uint8_t *thunk);
 void emit_by_call(Lower *l, Ref ref);
-// The op at `ref` done by C behind the block when `from` is taken: operands are where `operand` says, `reg` gets the result.
-void add_call_stub(Lower *l, Ref ref, Site from, const Value *operand, uint8_t reg, bool xmm);
 void emit_nan(Lower *l, const Stub *stub);             // floats.c
+uint64_t jit_computed(const JitRun *run, IrIns ins, unsigned from, const IrValue *args);
+// slow.c: the op at `ref` done by C when `from` is taken, or when the host refuses what lies at `at`. Of the site are given disp, k,
+// operands and the result's register.
+void add_site(Lower *l, Ref ref, Site from, JitSite site);
+void add_fault(Lower *l, Ref ref, const uint8_t *at, JitSite site);
+uint8_t site_operand(const Value *value);
+void emit_site(Lower *l, const Stub *stub);
+uint8_t *emit_slow_thunk(const Jit *jit, Asm *as, const uint8_t *leave);
+// enter.c
+void emit_pins(const Jit *jit, Asm *as, bool load);
+// memory.c
+bool emit_inline_access(Lower *l, Ref ref);            // false: it has no short form here
 void leave_by(Lower *l, uint32_t reason, uint64_t pc);
 
 // integers.c, floats.c: emitters by op; NULL: there is none

@@ -103,6 +103,7 @@ void take_reg(Lower *l, Reg reg)
 
 static void drop(Lower *l, Value *value)
 {
+  if (value->where == IN_SUM) used(l, sum_base(l, (Ref)(value - l->values)));
   if (value->where == IN_REG && l->in_reg[value->reg]) {
     l->in_reg[value->reg] = 0;
     l->free_regs |= 1u << value->reg;
@@ -201,6 +202,18 @@ void define_slot(Lower *l, Ref ref, int64_t slot)
   else detach(l, ref);
 }
 
+Ref sum_base(const Lower *l, Ref ref)
+{
+  const IrIns *ins = ins_at(l, ref);
+  return l->values[ins->b].where == IN_CONST ? ins->a : ins->b;
+}
+
+void define_sum(Lower *l, Ref ref, int64_t k)
+{
+  l->values[ref].where = IN_SUM;
+  l->values[ref].k = k;
+}
+
 bool is_constant(const Lower *l, Ref ref, int64_t *k)
 {
   *k = l->values[ref].k;
@@ -221,6 +234,10 @@ void copy_to(Lower *l, Reg dst, Ref ref, bool is_signed, bool clean)
     return;
   }
   case IN_SLOT: load_slot(l, ref, dst); break;
+  case IN_SUM:
+    copy_to(l, dst, sum_base(l, ref), is_signed, false);
+    x64_lea_rm(as, W8, dst, x64_mem(dst, (int32_t)value->k));
+    break;
   case IN_HOME: x64_mov_rm(as, W8, dst, home_mem(value->home)); break;
   case IN_XMM: x64_movd_rx(as, W8, dst, value->reg); break;
   case IN_REG: if (dst != value->reg) x64_mov_rr(as, W8, dst, (Reg)value->reg); break;
@@ -238,6 +255,14 @@ Reg use_reg(Lower *l, Ref ref)
   if (value->where == IN_REG) {
     l->locked_regs |= 1u << value->reg;
     return (Reg)value->reg;
+  }
+  if (value->where == IN_SUM) {
+    Ref base = sum_base(l, ref);
+    Reg from = use_reg(l, base), dst = new_reg(l);
+    x64_lea_rm(&l->as, W8, dst, x64_mem(from, (int32_t)value->k));
+    used(l, base);
+    define_reg(l, ref, dst);
+    return dst;
   }
   const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
   if (pin && !pin->xmm) return (Reg)pin->reg;
@@ -263,6 +288,7 @@ Xmm use_xmm(Lower *l, Ref ref)
 {
   Value *value = &l->values[ref];
   Asm *as = &l->as;
+  if (value->where == IN_SUM) use_reg(l, ref);
   if (value->where == IN_XMM) {
     l->locked_xmms |= 1u << value->reg;
     return value->reg;
@@ -298,6 +324,7 @@ void used(Lower *l, Ref ref)
 void share(Lower *l, Ref ref, Ref from)
 {
   Value *value = &l->values[from];
+  if (value->where == IN_SUM) use_reg(l, from);
   if (value->where == IN_CONST) define_const(l, ref, value->k);
   else if (value->where == IN_SLOT) define_slot(l, ref, value->k);
   else if (value->uses == 1 && (value->where == IN_REG || value->where == IN_XMM)) {
@@ -330,6 +357,19 @@ static const JitPin *wanted_pin(const Lower *l, Ref ref)
   return pin_at(l, next->imm);
 }
 
+bool wants_xmm(const Lower *l, Ref ref)
+{
+  const JitPin *pin = wanted_pin(l, ref);
+  return pin && pin->xmm;
+}
+
+bool in_xmm_now(const Lower *l, Ref ref)
+{
+  const Value *value = &l->values[ref];
+  const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
+  return value->where == IN_XMM || (pin && pin->xmm);
+}
+
 Reg result_reg(Lower *l, Ref ref, Reg first)
 {
   const JitPin *pin = wanted_pin(l, ref);
@@ -359,6 +399,41 @@ static void store_slot(Lower *l, int64_t slot, Ref ref)
   else x64_mov_mr(as, w, slot_mem(l, slot), use_reg(l, ref));
 }
 
+// Addresses near the window ----------------------------------------------------------------------------
+
+static int find_near(const Lower *l, int64_t slot)
+{
+  for (unsigned i = 0; i < l->near_count; i++)
+    if (l->near[i].slot == slot) return (int)i;
+  return -1;
+}
+
+bool slot_is_near(const Lower *l, int64_t slot) { return find_near(l, slot) >= 0; }
+
+static void forget_near(Lower *l, int64_t slot)
+{
+  int i = find_near(l, slot);
+  if (i >= 0) l->near[i] = l->near[--l->near_count];
+}
+
+void note_near(Lower *l, int64_t slot, int32_t slack)
+{
+  if (slot < 0) return;
+  forget_near(l, slot);
+  if (l->near_count == NEAR_MOST) l->near[0] = l->near[--l->near_count];
+  l->near[l->near_count].slot = slot;
+  l->near[l->near_count++].slack = slack;
+}
+
+void note_moved(Lower *l, Ref ref, Ref base, int64_t k)
+{
+  const Value *value = &l->values[base];
+  int i = value->where == IN_SLOT ? find_near(l, value->k) : -1;
+  if (i < 0 || k <= -NEAR || k >= NEAR || l->near[i].slack + (k < 0 ? -k : k) >= NEAR) return;
+  l->moved = ref;
+  l->moved_slack = l->near[i].slack + (int32_t)(k < 0 ? -k : k);
+}
+
 void write_slot(Lower *l, int64_t slot, Ref ref)
 {
   Value *value = &l->values[ref];
@@ -370,6 +445,8 @@ void write_slot(Lower *l, int64_t slot, Ref ref)
     Ref other = l->aliases[i];
     if (l->values[other].uses && l->values[other].where == IN_SLOT && l->values[other].k == slot) detach(l, other);
   }
+  forget_near(l, slot);
+  if (ref == l->moved) note_near(l, slot, l->moved_slack);
   const JitPin *pin = pin_at(l, slot);
   if (!pin) store_slot(l, slot, ref);
   else if (pin->xmm) {
@@ -385,7 +462,7 @@ void spill_all(Lower *l, bool slots_too)
     Ref ref = l->aliases[i];
     if (l->values[ref].uses && l->values[ref].where == IN_SLOT) detach(l, ref);
   }
-  if (slots_too) l->alias_count = 0;
+  if (slots_too) l->alias_count = l->near_count = 0;
   for (unsigned i = 0; i < 16; i++) {
     if (l->in_reg[i]) spill_reg(l, (Reg)i);
     if (l->in_xmm[i]) spill_xmm(l, (Xmm)i);

@@ -160,6 +160,34 @@ describe("a program that a thread replaces", function()
   end)
 end)
 
+describe("descriptors", function()
+  it("are closed by close_range around those that are not the program's, however low these lie", function()
+    local path = compiled("closes", [[
+      #define _GNU_SOURCE
+      #include <fcntl.h>
+      #include <sys/resource.h>
+      #include <sys/wait.h>
+      #include <unistd.h>
+      int main(void)
+      {
+        struct rlimit limit = { 20, 4096 };
+        int status, left = 0;
+        for (int i = 0; i < 40; i++) open("/dev/null", O_RDONLY);
+        for (int fd = 10; fd < 16; fd++) close(fd);
+        setrlimit(RLIMIT_NOFILE, &limit);
+        if (!vfork()) {
+          close_range(3, ~0u, 0);
+          for (int fd = 3; fd < 60; fd++) left += fcntl(fd, F_GETFD) >= 0;
+          _exit(left);
+        }
+        wait(&status);
+        return WEXITSTATUS(status);
+      }
+    ]])
+    assert.equal(0, exec({ path }).code)
+  end)
+end)
+
 describe("a program that ends by a signal", function()
   local function exec_quietly(words) return exec(words, { env = "exec 2> /dev/null;", after = "; exit $?", seconds = 60 }) end     -- shells tell of signals
 

@@ -118,13 +118,12 @@ static int64_t close_many(Thread *thread, const uint64_t *a)
   unsigned first = (unsigned)a[0], last = (unsigned)a[1];
   if (first > last) return -EINVAL;
   if ((unsigned)a[2] & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) return -EINVAL;
-  while (first <= last) {
-    unsigned end = first;
-    while (end < last && end < HIDDEN_FDS && fd_visible(thread->process, (int)end + 1)) end++;
-    if (end >= HIDDEN_FDS) end = last;
-    if (fd_visible(thread->process, (int)first) && syscall(SYS_close_range, first, end, (unsigned)a[2]) < 0) return -errno;
-    if (end == UINT32_MAX) break;
-    first = end + 1;
+  // Stretches without a descriptor of ours, and those one by one.
+  for (uint64_t from = first, to; from <= last; from = to + 1) {
+    bool ours = from < HIDDEN_FDS && !fd_visible(thread->process, (int)from);
+    for (to = from; !ours && to < last && to < HIDDEN_FDS && fd_visible(thread->process, (int)to + 1);) to++;
+    if (to >= HIDDEN_FDS) to = last;
+    if (!ours && syscall(SYS_close_range, (unsigned)from, (unsigned)to, (unsigned)a[2]) < 0) return -errno;
   }
   return 0;
 }

@@ -604,7 +604,8 @@ describe("umbra asm", function()
       { 126, "%-%-hex shows, %-o writes: one of them", "--hex", "-o", "x", "nop" },
       { 126, "asm: one text or file at a time, not also `ret` .*", "nop", "ret" },
       { 126, "asm%.elf: no symbol `x`; none is known here", "--elf", "-o", folder.path .. "/x", "--entry=x", "nop" },
-      { 126, "cannot write /no/where: No such file or directory", "-o", "/no/where", "nop" },
+      { 126, "cannot open /no/where: No such file or directory", "-o", "/no/where", "nop" },
+      { 125, "cannot write /dev/full: No space left on device", "-o", "/dev/full", "nop" },
       { 126, "`asm%.at` must be an address.*", "--at=x", "nop" },
       { 126, "isa `rv64qq`: .*", "--isa=rv64qq", "nop" },
     } do

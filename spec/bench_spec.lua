@@ -656,13 +656,15 @@ describe("umbra bench", function()
     local cases = {
       { { file, "--json", "/nonexistent/x.json" }, 126, "cannot write /nonexistent/x.json: there is no folder /nonexistent" },
       { { file, "--html", folder.path }, 126, "it is a folder" },
-      { { file, "--json", "/dev/full" }, 126, "cannot write /dev/full: no space left on device" },
+      { { file, "--json", "/dev/full" }, 125, "cannot write /dev/full: no space left on device" },
       { { file, "--filter", "%" }, 126, "not a Lua pattern" },
       { { file, "--filter", "nothing" }, 126, "no case matches" },
       { { file, "--baseline", "never-saved" }, 127, "no baseline never%-saved" },
       { { file, "--baseline", file }, 126, "not a benchmark report" },
       { { file, "--save-baseline", "a b" }, 126, "a baseline's name" },
       { { file, "--threshold", "x" }, 126, "must be a number of percent" },
+      { { file, "--threshold", "-1" }, 126, "^umbra: %-%-threshold: `%-1` must be a number of percent from 0 " },
+      { { "diff", "a", "b", "--warn", "-0.5" }, 126, "^umbra: %-%-warn: `%-0.5` must be a number of percent from 0 " },
       { { "/nonexistent.lua" }, 127, "/nonexistent.lua: No such file" },
       { { "diff", "x" }, 126, "missing argument 'after'" },
     }

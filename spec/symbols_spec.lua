@@ -315,6 +315,8 @@ describe("umbra symbols", function()
       { 126, "unknown option `%-%-ofset=1`, did you mean `%-%-offset`%? .*", "--ofset=1" },
       { 126, "%-%-offset x: must be an address like 0x80000000", "README.md", "--offset=x" },
       { 126, "%-o: a value must follow", "x", "-o" },
+      { 126, "symbols: cannot open /no/where: No such file or directory", folder.write("one.map", "80000004 T inside\n"), "-o", "/no/where" },
+      { 125, "symbols: cannot write /dev/full: No space left on device", folder.write("one.map", "80000004 T inside\n"), "-o", "/dev/full" },
     } do
       local result = umbra.run { "symbols", unpack(row, 3) }
       assert.equal(row[1], result.code, result.err)

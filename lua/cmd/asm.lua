@@ -77,10 +77,7 @@ local function run(args)
   local result = asm.assemble(text, given)
   if options.out then
     local bytes = options.elf and asm.elf(result, { entry = options.entry }) or result.bytes
-    local file, why = io.open(options.out, "wb")
-    if not file then refuse(MISUSED, "cannot write %s", why) end
-    local ok, problem = file:write(bytes)
-    if not (file:close() and ok) then refuse(MISUSED, "cannot write %s: %s", options.out, problem or "the disk is full") end
+    cmdline.write(options.out, bytes)
     return 0
   end
   local shown = options.hex and hexadecimal(result) or listing(result, text)

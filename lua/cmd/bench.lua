@@ -20,10 +20,13 @@ local function refuse(text, ...) error({ text = text:format(...), code = MISUSED
 
 -- Words --------------------------------------------------------------------------------------------------------------------
 
-local function at_least_zero(text)
-  local number = tonumber(text)
-  if number and number >= 0 and number < math.huge then return number end
-  return nil, ("`%s` must be a number of percent from 0"):format(text)
+-- For an option `name`.
+local function at_least_zero(name)
+  return function(text)
+    local number = tonumber(text)
+    if number and number >= 0 and number < math.huge then return number end
+    return nil, ("%s: `%s` must be a number of percent from 0"):format(name, text)
+  end
 end
 
 local function common(p)
@@ -33,8 +36,8 @@ local function common(p)
 end
 
 local function limits(p)
-  p:option("--threshold", "Exit code 1 when a case became slower by more than this many percent.", "10", at_least_zero)
-  p:option("--warn", "Say so when a case became slower by more than this many percent.", "5", at_least_zero)
+  p:option("--threshold", "Exit code 1 when a case became slower by more than this many percent.", "10", at_least_zero "--threshold")
+  p:option("--warn", "Say so when a case became slower by more than this many percent.", "5", at_least_zero "--warn")
 end
 
 local function parser(name, text)
@@ -75,9 +78,19 @@ local function for_contract()
   return p
 end
 
+-- The words with a number below zero joined to the option that it follows: argparse takes it for an option of its own.
+local function with_numbers(args)
+  local joined = {}
+  for _, word in ipairs(args) do
+    local last = joined[#joined]
+    if last and last:find "^%-%-[%w-]+$" and word:find "^%-[%d.]" then joined[#joined] = last .. "=" .. word else joined[#joined + 1] = word end
+  end
+  return joined
+end
+
 -- The options, or nil and an exit code.
 local function parse(p, args)
-  local ok, options = p:pparse(args)
+  local ok, options = p:pparse(with_numbers(args))
   if not ok then refuse("%s (%s --help)", options:gsub("%s*\n%s*", "; "), p._name) end
   if options.help then
     io.write(p:get_help(), "\n")

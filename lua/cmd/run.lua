@@ -6,6 +6,7 @@ local machine = require "umbra.machine"
 local param   = require "umbra.param"
 local schema  = require "umbra.schema"
 local socket  = require "umbra.socket"
+local words   = require "umbra.words"
 
 local TIMEOUT, GONE, FAILED, MISUSED = 124, 141, 125, 126
 local SLICE = 0.01                                -- seconds between two looks at input and signals
@@ -272,12 +273,7 @@ local function start_gdb(m, options)
 end
 
 local function write_tree(m, options)
-  local file, why = io.open(options.dtb, "wb")
-  if not file then misuse("--dtb: cannot open %s", why) end
-  local ok, failure = file:write(m:dtb())
-  if ok then ok, failure = file:flush() end
-  file:close()
-  if not ok then error({ text = ("--dtb: cannot write %s: %s"):format(options.dtb, failure), code = FAILED }, 0) end
+  words.write(options.dtb, m:dtb(), "--dtb")
   return 0
 end
 

@@ -6,7 +6,7 @@ local schema  = require "umbra.schema"
 local cmdline = require "umbra.words"
 local symbols = require "umbra.symbols"
 
-local MISUSED, FAILED, GONE, UNKNOWN = 126, 125, 141, 1
+local MISUSED, GONE, UNKNOWN = 126, 141, 1
 
 local HELP = [[
 usage: umbra symbols FILE [NAME|ADDRESS ...] [-o FILE.elf] [--offset=N]
@@ -22,15 +22,6 @@ are asked for, by name or by address.
 local VALUES = { ["-o"] = "-o", ["--offset"] = "--offset" }
 local SWITCHES = { ["--help"] = "help", ["-h"] = "help" }
 local refuse = cmdline.refuse
-
-local function write_elf(names, path)
-  local file, why = io.open(path, "wb")
-  if not file then refuse(MISUSED, "symbols: cannot open %s", why) end
-  local ok, failure = file:write(names:elf())
-  if ok then ok, failure = file:flush() end
-  file:close()
-  if not ok then refuse(FAILED, "symbols: cannot write %s: %s", path, failure) end
-end
 
 local function print_all(names)
   for symbol in names:each() do
@@ -61,7 +52,7 @@ local function run(args)
   if not offset then refuse(MISUSED, "--offset %s: must be %s", options["--offset"], wanted) end
   if options["--offset"] and options["--offset"]:find "^%-" then offset = -ffi.cast("int64_t", bits.u64(offset)) end
   local names = symbols.open(words[1], offset)
-  if options["-o"] then write_elf(names, options["-o"]) end
+  if options["-o"] then cmdline.write(options["-o"], names:elf(), "symbols") end
   if words[2] then return print_some(names, words) end
   if not options["-o"] and not print_all(names) then return GONE end
   return 0

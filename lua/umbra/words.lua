@@ -4,13 +4,25 @@
 -- SPDX-License-Identifier: MIT
 local schema = require "umbra.schema"
 
-local MISUSED = 126
+local MISUSED, FAILED = 126, 125
 
 local words = {}
 
 -- Ends the command with one line and an exit code.
 function words.refuse(code, text, ...)
   error({ text = text:format(...), code = code }, 0)
+end
+
+-- Writes a file for the user. One that cannot be opened was named wrongly: 126; one that does not take it all, because the disk is
+-- full, is a failure of the host: 125. label: what messages begin with, or nothing.
+function words.write(path, bytes, label)
+  label = label and label .. ": " or ""
+  local file, why = io.open(path, "wb")
+  if not file then words.refuse(MISUSED, "%scannot open %s", label, why) end
+  local ok, failure = file:write(bytes)
+  if ok then ok, failure = file:flush() end
+  file:close()
+  if not ok then words.refuse(FAILED, "%scannot write %s: %s", label, path, failure) end
 end
 
 -- values and switches: option -> key of the table returned. A value follows as the next word or behind "=".

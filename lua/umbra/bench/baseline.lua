@@ -7,7 +7,9 @@ local baseline = {}
 
 local MODE_DIR, MODE_FILE = 493, 420              -- 0755, 0644
 
-local function refuse(text, ...) error({ text = text:format(...), code = 126 }, 0) end
+local MISUSED, FAILED = 126, 125                  -- as words.write of lua/umbra/words.lua has them
+
+local function refuse(text, ...) error({ text = text:format(...), code = MISUSED }, 0) end
 
 local function folder()
   local data = os.getenv "XDG_DATA_HOME"
@@ -25,7 +27,7 @@ end
 function baseline.write(path, text)
   local beside = ("%s.%d"):format(path, uv.os_getpid())
   local file, why = uv.fs_open(path:find "^/dev/" and path or beside, "w", MODE_FILE)
-  local ok = file
+  local ok, code = file, file and FAILED or MISUSED
   if file then
     ok, why = uv.fs_write(file, text, -1)
     if ok and ok ~= #text then ok, why = nil, "the disk is full" end
@@ -33,7 +35,9 @@ function baseline.write(path, text)
     if ok and not path:find "^/dev/" then ok, why = uv.fs_rename(beside, path) end
     if not ok then uv.fs_unlink(beside) end
   end
-  if not ok then refuse("cannot write %s: %s", path, (tostring(why):gsub("^%u+: ", ""):gsub(": " .. path:gsub("%p", "%%%0") .. ".*", ""))) end
+  if ok then return end
+  why = tostring(why):gsub("^%u+: ", ""):gsub(": " .. path:gsub("%p", "%%%0") .. ".*", "")
+  error({ text = ("cannot write %s: %s"):format(path, why), code = code }, 0)
 end
 
 -- A name is a file of its own in the folder; what ends in .json or has a / is the path of a file.

@@ -234,6 +234,18 @@ data:   .space  1024
     end)
   end
 
+  it("is served by a run of its hart by hand too", function()
+    build(LOOP)
+    local pcs = {}
+    m:hook { pc = "loop", call = function(hit) pcs[#pcs + 1] = hit.cpu:reg "a0" end }
+    local reason, executed = m.hart:run(20, 5)
+    assert.same({ "budget", 20, { 0, 1, 2, 3 } }, { reason, executed, pcs })
+    m:hook { pc = "next", stop = true }
+    assert.same({ "hook", "hook" }, { (m.hart:run(20, 5)), (m.hart:run(20, 5)) })
+    assert.equal(program.symbols.next, m.hart:pc())
+    assert.equal(5, #pcs)
+  end)
+
   it("tells the harts apart", function()
     build((BUSY:gsub("HARTS", 3)), { clock = "virtual", harts = 3 })
     local by_hart = { [0] = 0, 0, 0 }

@@ -397,6 +397,38 @@ describe("a log", function()
     end
   end)
 
+  -- A pipe of another program's making that is full and does not block: waited for, at no cost.
+  local PIPE = [[
+import os, resource, subprocess, sys, time
+r, w = os.pipe()
+os.set_blocking(w, False)
+run = subprocess.Popen(sys.argv[1:], stderr=w)
+os.close(w)
+time.sleep(2)
+size = 0
+while True:
+    chunk = os.read(r, 1 << 20)
+    if not chunk: break
+    size += len(chunk)
+code = run.wait()
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, size, used.ru_utime + used.ru_stime)
+]]
+
+  it("waits for a full pipe that does not block, and loses nothing", function()
+    local kernel = program(".globl _start\n_start: li t0, 20000\n1: addi t0, t0, -1\nbnez t0, 1b\n" .. END)
+    local words = { "build/umbra", "run", "riscv-virt", "guest=none", "firmware=none", kernel, "--log=exec:-" }
+    local all = tonumber((tree.run(table.concat(words, " ") .. " 2>&1 >/dev/null | wc -c")))
+    local script = os.tmpname()
+    finally(function() os.remove(script) end)
+    local file = assert(io.open(script, "w"))
+    file:write(PIPE)
+    file:close()
+    local code, got, used = tree.run(("python3 %s %s"):format(script, table.concat(words, " "))):match "(%d+) (%d+) (%S+)"
+    assert.same({ "0", all, true }, { code, tonumber(got), all > 10^6 })
+    assert.is_true(tonumber(used) < 1, used)
+  end)
+
   it("is asked for by the command", function()
     local path = folder.path .. "/command"
     local kernel = program(".globl _start\n_start: " .. END)

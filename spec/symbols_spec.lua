@@ -291,6 +291,18 @@ describe("the symbols of a machine", function()
   end)
 end)
 
+describe("symbols at one address", function()
+  it("are found as fast as any, the first of them", function()
+    local names, lines = symbols.new(), { "80000000 T before" }
+    finally(function() names:close() end)
+    for i = 1, 200000 do lines[#lines + 1] = "80001000 t same" .. i end
+    names:parse(table.concat(lines, "\n") .. "\n", "many")
+    local start = os.clock()
+    for _ = 1, 20000 do assert(names:name(0x80001004) == "same1+0x4") end
+    assert.is_true(os.clock() - start < 2)
+  end)
+end)
+
 describe("umbra symbols", function()
   it("prints all, or what is asked for", function()
     local folder = umbra.folder()
@@ -308,6 +320,9 @@ describe("umbra symbols", function()
   end)
 
   it("refuses in one line", function()
+    local folder = umbra.folder { ["one.map"] = "80000004 T inside\n" }
+    finally(folder.remove)
+    local one = folder.path .. "/one.map"
     for _, row in ipairs {
       { 126, "symbols: of which file%? %(umbra symbols %-%-help%)" },
       { 127, "symbols: cannot open nothing: No such file or directory", "nothing" },
@@ -315,8 +330,8 @@ describe("umbra symbols", function()
       { 126, "unknown option `%-%-ofset=1`, did you mean `%-%-offset`%? .*", "--ofset=1" },
       { 126, "%-%-offset x: must be an address like 0x80000000", "README.md", "--offset=x" },
       { 126, "%-o: a value must follow", "x", "-o" },
-      { 126, "symbols: cannot open /no/where: No such file or directory", folder.write("one.map", "80000004 T inside\n"), "-o", "/no/where" },
-      { 125, "symbols: cannot write /dev/full: No space left on device", folder.write("one.map", "80000004 T inside\n"), "-o", "/dev/full" },
+      { 126, "symbols: cannot open /no/where: No such file or directory", one, "-o", "/no/where" },
+      { 125, "symbols: cannot write /dev/full: No space left on device", one, "-o", "/dev/full" },
     } do
       local result = umbra.run { "symbols", unpack(row, 3) }
       assert.equal(row[1], result.code, result.err)

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static void flush(Log *log, LogFile *file)
   bool over = file->used > file->left;
   while (size && !file->error) {
     ssize_t wrote = write(file->fd, from, size);
-    if (wrote < 0 && errno != EINTR && errno != EAGAIN) file->error = errno;
+    if (wrote < 0 && errno == EAGAIN) poll(&(struct pollfd){ .fd = file->fd, .events = POLLOUT }, 1, -1);     // a pipe that does not block
+    else if (wrote < 0 && errno != EINTR) file->error = errno;
     if (wrote <= 0) continue;
     from += wrote;
     size -= (uint64_t)wrote;

@@ -445,17 +445,24 @@ UM_EXPORT bool um_symbols_row(const um_symbols *symbols, uint32_t index, struct 
   return true;
 }
 
-// The last entry that begins at or before `at`, the first of its address; -1: none.
-static int64_t before(const Symbols *symbols, uint64_t at)
+// How many entries begin below `at`, or at it if `too`.
+static int64_t count_below(const Symbols *symbols, uint64_t at, bool too)
 {
   int64_t low = 0, high = symbols->count;
   while (low < high) {
     int64_t middle = (low + high) / 2;
-    if (symbols->entry[middle].at <= at) low = middle + 1;
+    uint64_t here = symbols->entry[middle].at;
+    if (here < at || (too && here == at)) low = middle + 1;
     else high = middle;
   }
-  while (low > 1 && symbols->entry[low - 2].at == symbols->entry[low - 1].at) low--;
-  return low - 1;
+  return low;
+}
+
+// The last entry that begins at or before `at`, the first of its address; -1: none.
+static int64_t before(const Symbols *symbols, uint64_t at)
+{
+  int64_t behind = count_below(symbols, at, true);
+  return behind ? count_below(symbols, symbols->entry[behind - 1].at, false) : -1;
 }
 
 static bool find(const Symbols *symbols, uint64_t at, struct um_symbol *symbol)

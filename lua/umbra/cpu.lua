@@ -280,8 +280,10 @@ function Hart:run(budget, seconds)
       fault.raise("hart:run takes instructions and seconds, numbers from 0 on, not %s", schema.show(limit))
     end
   end
+  local ptr = whole(self)
+  if self.bus then return self.bus:run(budget, seconds) end       -- which serves hooks and devices in Lua
   local ns = seconds and math.min(seconds * 1e9, EVER) or EVER
-  C.um_hart_run(whole(self), budget and math.min(budget, EVER) or EVER, ns, self.exit)
+  C.um_hart_run(ptr, budget and math.min(budget, EVER) or EVER, ns, self.exit)
   return REASONS[self.exit.reason], tonumber(self.exit.executed)
 end
 

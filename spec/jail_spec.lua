@@ -1,6 +1,7 @@
 -- jail: a process that finds one folder and no sockets: what tries to get out, with both walls and with the host's alone.
 -- SPDX-License-Identifier: MIT
 local lfs   = require "lfs"
+local riscv = require "spec.support.riscv"
 local tree  = require "spec.support.tree"
 local umbra = require "spec.support.umbra"
 
@@ -11,14 +12,6 @@ local function outside()
   return (tree.run(("cd %s/outside && stat -c '%%n %%a %%u %%s %%h %%y' . secret && ls -A && cat secret"):format(folder.path)))
 end
 
-local function exec(words, options)
-  local all = { "exec", umbra.without_preload() }
-  for _, word in ipairs(words) do all[#all + 1] = word end
-  options = options or {}
-  options.seconds = 120
-  return umbra.run(all, options)
-end
-
 setup(function()
   folder = umbra.folder()
   jail, secret, escape = folder.path .. "/jail", folder.path .. "/outside/secret", folder.path .. "/escape"
@@ -27,8 +20,7 @@ setup(function()
   folder.write("jail/real/secret", "abcd\n")
   folder.write("jail/f", "")
   tree.run("cp /bin/true " .. jail .. "/host")
-  local text, code = tree.run("riscv64-linux-gnu-gcc -O1 -Wall -pthread -static spec/guest/linux/jail.c -o " .. escape)
-  assert(code == 0 and text == "", text)
+  riscv.compile("spec/guest/linux/jail.c", escape)
 end)
 teardown(function() folder.remove() end)
 
@@ -36,7 +28,7 @@ describe("a program in a jail", function()
   it("does not get out by paths, links, descriptors, other calls or races", function()
     local before = outside()
     assert.matches("secret 644 ", before)
-    local result = exec({ "--jail", jail, escape, secret, "../outside" }, { after = ("< %s/outside 5< %s/outside"):format(folder.path, folder.path) })
+    local result = riscv.exec({ "--jail", jail, escape, secret, "../outside" }, { after = ("< %s/outside 5< %s/outside"):format(folder.path, folder.path) })
     assert.matches("^3%d%d attempts, 0 wrong\n$", result.out)
     assert.equal("", result.err)
     assert.equal(0, result.code)
@@ -44,10 +36,8 @@ describe("a program in a jail", function()
   end)
 
   it("begins in its folder, or stays below it", function()
-    local pwd = folder.write("pwd.c", '#include <stdio.h>\n#include <unistd.h>\nint main(void) { char t[4096]; puts(getcwd(t, sizeof t)); return 0; }')
-    local _, code = tree.run(("riscv64-linux-gnu-gcc -static %s -o %s/pwd"):format(pwd, folder.path))
-    assert.equal(0, code)
-    assert.equal(jail .. "\n", exec({ "--jail", jail, folder.path .. "/pwd" }).out)
+    riscv.compile('#include <stdio.h>\n#include <unistd.h>\nint main(void) { char t[4096]; puts(getcwd(t, sizeof t)); return 0; }\n', folder.path .. "/pwd")
+    assert.equal(jail .. "\n", riscv.exec({ "--jail", jail, folder.path .. "/pwd" }).out)
     local here = lfs.currentdir()
     local text = tree.run(("mkdir %s/here && cd %s/here && %s/build/umbra exec --jail .. %s/pwd"):format(jail, jail, here, folder.path))
     assert.equal(jail .. "/here\n", text)
@@ -56,7 +46,7 @@ describe("a program in a jail", function()
   it("may read its sysroot, and write there if that is in the jail", function()
     local root, write = folder.path .. "/root", folder.path .. "/jail/sysroot/write"
     tree.run(("mkdir -p %s/sysroot && cp -r /usr/riscv64-linux-gnu/lib %s/sysroot/ && cp -r %s/sysroot %s"):format(jail, jail, jail, root))
-    local source = folder.write("write.c", [[
+    riscv.compile([[
       #include <fcntl.h>
       #include <stdio.h>
       #include <string.h>
@@ -71,23 +61,20 @@ describe("a program in a jail", function()
         puts(open("/lib/../../../../../../lib/libc.so.6", O_RDONLY) < 0 ? strerror(errno) : "read");
         return 0;
       }
-    ]])
-    local _, code = tree.run(("riscv64-linux-gnu-gcc %s -o %s"):format(source, write))
-    assert.equal(0, code)
+    ]], write, "")
     local before = tree.run(("cd %s && find . | sort && stat -c %%a lib/libc.so.6"):format(root))
-    local result = exec { "--sysroot", root, "--jail", jail, write }
+    local result = riscv.exec { "--sysroot", root, "--jail", jail, write }
     assert.equal("", result.err)
     assert.equal("read\nPermission denied\nPermission denied\nNo such file or directory\nread\n", result.out)
     assert.equal(before, (tree.run(("cd %s && find . | sort && stat -c %%a lib/libc.so.6"):format(root))))
-    result = exec { "--sysroot", jail .. "/sysroot", "--jail", jail, write }
+    result = riscv.exec { "--sysroot", jail .. "/sysroot", "--jail", jail, write }
     assert.equal("read\nwritten\nchanged\nmade\nread\n", result.out)
     assert.equal("directory", lfs.attributes(jail .. "/sysroot/lib/made").mode)
   end)
 
   it("has a report of its fault, and dies by it", function()
-    local null = folder.write("null.c", "int main(void) { *(volatile int *)0x10 = 1; return 0; }")
-    tree.run(("riscv64-linux-gnu-gcc -static %s -o %s/null"):format(null, folder.path))
-    local result = exec({ "--jail", jail, folder.path .. "/null" }, { env = "exec 2> /dev/null;", after = "; exit $?" })
+    local null = riscv.compile("int main(void)\n{ *(volatile int *)0x10 = 1; return 0; }", folder.path .. "/null")
+    local result = riscv.exec({ "--jail", jail, null }, { env = "exec 2> /dev/null;", after = "; exit $?" })
     assert.equal(139, result.code)
     assert.matches("SIGSEGV at pc 0x%x+, touching address 0x10\n=> %x+: ", result.err)
   end)
@@ -133,8 +120,7 @@ return 0
 describe("the host's walls", function()
   it("hold alone", function()
     local hello = folder.path .. "/hello"
-    local _, code = tree.run("riscv64-linux-gnu-gcc -static spec/guest/linux/hello.c -o " .. hello)
-    assert.equal(0, code)
+    riscv.compile("spec/guest/linux/hello.c", hello)
     local before = outside()
     local result = umbra.run { "exec", folder.write("wall.lua", WALL), hello, jail, secret }
     assert.equal("", result.err)
@@ -151,7 +137,7 @@ describe("the host's walls", function()
 
   it("are asked for before anything runs", function()
     local function refused(pattern, words, env)
-      local result = exec(words, { env = env })
+      local result = riscv.exec(words, { env = env })
       assert.matches("^umbra: [^\n]*" .. pattern .. "[^\n]*\n$", result.err)
       assert.equal("", result.out)
       return result.code

@@ -1,5 +1,6 @@
 -- sysroot: what paths mean to a program that has a sysroot.
 -- SPDX-License-Identifier: MIT
+local riscv = require "spec.support.riscv"
 local tree  = require "spec.support.tree"
 local umbra = require "spec.support.umbra"
 
@@ -11,13 +12,9 @@ describe("a program with a sysroot", function()
       .. "ln -s /usr/share/text root/etc/absolute && ln -s /usr/share root/etc/folder && ln -s /bin/sysroot root/bin/interpreter && ln -s root link && "
       .. "echo '#!/bin/interpreter one' > root/bin/script && chmod 755 root/bin/script"):format(folder.path))
     assert.equal(0, code, text)
-    text, code = tree.run(("riscv64-linux-gnu-gcc -O1 -Wall -static spec/guest/linux/sysroot.c -o %s/bin/sysroot"):format(root))
-    assert.equal("", text)
-    assert.equal(0, code)
+    riscv.compile("spec/guest/linux/sysroot.c", root .. "/bin/sysroot")
     -- By a link: what the kernel tells of descriptors has the folder's real path.
-    local words = { "exec", umbra.without_preload() }
-    for _, word in ipairs { "--sysroot", folder.path .. "/link", "/bin/sysroot", folder.path .. "/text" } do words[#words + 1] = word end
-    local result = umbra.run(words)
+    local result = riscv.exec { "--sysroot", folder.path .. "/link", "/bin/sysroot", folder.path .. "/text" }
     folder.remove()
     assert.equal("", result.err)
     assert.equal([[

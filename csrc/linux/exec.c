@@ -97,6 +97,7 @@ static int64_t exec_path(Thread *thread, const char *path, const char *name, cha
   if (error != IMAGE_HOST) return -error;
   if (thread->process->jail.folder) return -EACCES;        // it would run outside of the first wall
   if (thread->process->options.strace) dprintf(2, "[%d] umbra: %s is a program of the host\n", thread->tid, path);
+  if (thread->process->child) counts_tell(thread->process);
   written_tell(thread->process);
   uint64_t mask = thread->mask;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);

@@ -28,7 +28,7 @@ static void become_child(Thread *thread)
   p->threads = p->first = thread;
   p->thread_count = 1;
   p->child = true;
-  p->counts = (struct um_linux_counts){ 0 };
+  counts_forked(p, thread->hart);
   written_end(p);
   if (p->vfork_fd >= 0) close(p->vfork_fd);            // of the process that forked us
   p->vfork_fd = -1;

@@ -39,7 +39,7 @@ struct um_linux_counts {
 };
 
 // A system call of the table, for people and hooks.
-struct um_linux_call { char name[32]; uint32_t number, arguments; uint64_t count; };
+struct um_linux_call { char name[32]; uint32_t number, arguments; uint64_t count, children; };
 
 // A stretch of guest memory, as /proc/self/maps has it. `name`: the file, or "[heap]" and the like, or "".
 struct um_linux_area { uint64_t from, to, offset; bool readable, writable, executable, shared; char name[4096]; };
@@ -56,8 +56,10 @@ int       um_linux_run(um_linux *process, struct um_linux_event *event, struct u
 int       um_linux_hook(um_linux *process, uint32_t number, bool on, struct um_fault *why);
 int       um_linux_read(um_linux *process, uint64_t gva, void *to, uint64_t size, struct um_fault *why);
 int       um_linux_write(um_linux *process, uint64_t gva, const void *from, uint64_t size, struct um_fault *why);
-uint64_t  um_linux_reg(const um_linux *process, uint32_t index);       // of the first thread: x0 to x31, 32: pc
+uint64_t  um_linux_reg(const um_linux *process, uint32_t index);       // of the first thread, after a fault of the faulting one: x0 to x31, 32: pc
 void      um_linux_counts(const um_linux *process, struct um_linux_counts *counts);
+// How many of its children, and of theirs, have ended by themselves, and what they did. One that the host's kernel killed is not among them.
+uint64_t  um_linux_children(const um_linux *process, struct um_linux_counts *counts);
 int       um_linux_call(const um_linux *process, uint32_t index, struct um_linux_call *call);   // row `index` of the table; UM_EINVAL past its end
 // Ends this host process as the signal would: what a shell then reports is right.
 void      um_linux_die(int signal);

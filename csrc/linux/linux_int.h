@@ -59,6 +59,7 @@ typedef struct Limit { uint64_t soft, hard; bool set; } Limit;
 typedef struct um_linux Process;
 typedef struct Image Image;
 typedef struct Written Written;
+typedef struct Family Family;
 
 typedef struct Thread {
   Process *process;
@@ -93,7 +94,7 @@ struct um_linux {
   Area    *areas;
   unsigned area_count, area_room;
   uint64_t brk_start, brk, brk_limit, mmap_top, trampoline;
-  Limit    limits[3];                        // of address space, data and stack: kept, not passed on
+  Limit    limits[3];                        // of address space, data and stack: the program's, not passed on
   Thread  *threads, *first;                  // the first runs on the thread that called um_linux_run
   unsigned thread_count;
   Action   actions[SIGNALS + 1];
@@ -105,7 +106,7 @@ struct um_linux {
   _Atomic int ending;                        // ENDING_*
   int      status, death;                    // exit code; signal, 0: none
   bool     fault;                            // it died by a fault of its own
-  uint64_t fault_address, fault_pc;
+  uint64_t fault_address, fault_pc, fault_x[32];
   bool     child;                            // made by fork: ends by itself, returns to nobody
   bool     loaded, over;
   uint64_t hidden[16];                       // descriptors below 1,024 that are not the guest's
@@ -120,6 +121,7 @@ struct um_linux {
   // Counts of threads that are gone, and of what is not a hart's.
   struct um_linux_counts counts;
   _Atomic uint64_t calls[CALLS_MOST], unknown, signals_delivered;
+  Family  *family;                           // of all children that have ended
 };
 
 extern __thread Thread *linux_thread;        // of this host thread; NULL: none
@@ -226,6 +228,14 @@ void    thread_loop(Thread *thread);
 void    process_end(Process *process, int status, int death);
 void    process_kick_others(Thread *self);                     // process->lock is held
 enum { ENDING_NOT, ENDING_ALL, ENDING_EXEC };                  // why threads leave: the process ends; all but the first, for an exec
+
+// counts.c
+bool    counts_open(Process *p);
+void    counts_close(Process *p);
+void    counts_add(struct um_linux_counts *counts, const Hart *hart);
+void    counts_forked(Process *p, const Hart *hart);           // in the child: from here on
+void    counts_tell(Process *p);                               // a child's, at its end
+uint64_t counts_family_calls(const Process *p, unsigned number);
 
 // exec.c
 void    thread_exec(Thread *thread, Image *image);             // on the first thread, alone

@@ -339,11 +339,12 @@ static int64_t fill_stack(Thread *thread, const Image *image, Base base)
   return 0;
 }
 
-static uint64_t stack_bytes(void)
+static uint64_t stack_bytes(const Process *p)
 {
   struct rlimit limit;
   uint64_t bytes = (uint64_t)8 << 20;
-  if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) bytes = limit.rlim_cur;
+  if (p->limits[2].set) bytes = p->limits[2].soft;
+  else if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) bytes = limit.rlim_cur;
   if (bytes < (uint64_t)4 << 20) bytes = (uint64_t)4 << 20;
   return bytes > (uint64_t)1 << 32 ? (uint64_t)1 << 32 : bytes & ~(uint64_t)(PAGE - 1);
 }
@@ -376,7 +377,7 @@ int64_t image_run(Thread *thread, Image *image)
 {
   Process *p = thread->process;
   const Elf *program = &image->program;
-  uint64_t stack = stack_bytes();
+  uint64_t stack = stack_bytes(p);
   memory_reset(p);
   hart_user_reset(thread->hart);
   Base base = { .program = program->head.e_type == ET_DYN ? PIE_BASE - program->low : 0 };

@@ -43,7 +43,7 @@ int64_t call_prctl(Thread *thread, const uint64_t *a)
 
 // -- Limits -----------------------------------------------------------------------------------------------------------------
 
-// A limit of address space, data or stack would hold for the emulator: those are remembered and not passed on.
+// A limit of address space, data or stack would hold for the emulator: those are not passed on but kept, and hold for the window.
 static int kept(int resource)
 {
   return resource == RLIMIT_AS ? 1 : resource == RLIMIT_DATA ? 2 : resource == RLIMIT_STACK ? 3 : 0;

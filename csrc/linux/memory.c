@@ -111,11 +111,33 @@ bool memory_mapped(Process *p, uint64_t at, uint64_t size)
   return true;
 }
 
-uint64_t memory_bytes(Process *p)
+static bool is_data(const Area *area) { return area->prot & PROT_WRITE && !area->shared; }
+
+// Of what is mapped in a range; of data only.
+static uint64_t bytes_within(const Process *p, uint64_t at, uint64_t size, bool data)
 {
   uint64_t bytes = 0;
-  for (unsigned i = 0; i < p->area_count; i++) bytes += p->areas[i].to - p->areas[i].from;
+  for (unsigned i = area_at(p, at); i < p->area_count && p->areas[i].from < at + size; i++) {
+    const Area *area = &p->areas[i];
+    uint64_t from = area->from > at ? area->from : at, to = area->to < at + size ? area->to : at + size;
+    if (!data || is_data(area)) bytes += to - from;
+  }
   return bytes;
+}
+
+uint64_t memory_bytes(Process *p)
+{
+  return bytes_within(p, 0, WINDOW_BYTES, false);
+}
+
+// Whether the program's own limits forbid `size` bytes more, in the place of what is mapped in `replaced` bytes at `at`.
+static bool over_limit(const Process *p, uint64_t at, uint64_t replaced, uint64_t size, bool data)
+{
+  for (int i = 0; i <= (data ? 1 : 0); i++) {
+    const Limit *limit = &p->limits[i];      // of address space, of data
+    if (limit->set && bytes_within(p, 0, WINDOW_BYTES, i) - bytes_within(p, at, replaced, i) + size > limit->soft) return true;
+  }
+  return false;
 }
 
 // The highest hole of `size` bytes below `top`; 0: none.
@@ -203,6 +225,7 @@ int64_t memory_map(Thread *thread, uint64_t at, uint64_t size, int prot, int fla
   unsigned i = area_at(p, at);
   bool taken = i < p->area_count && p->areas[i].from < at + size;
   if (flags & MAP_FIXED_NOREPLACE && taken) return done(thread, -EEXIST, false, 0, 0);
+  if (over_limit(p, at, size, size, prot & PROT_WRITE && type == MAP_PRIVATE)) return done(thread, -ENOMEM, false, 0, 0);
   bool had_code = taken && window_has_code(&p->window, at, size);
   int host_flags = (flags & ~(MAP_FIXED_NOREPLACE | MAP_GROWSDOWN | MAP_LOCKED | 0x40 /* MAP_32BIT */)) | MAP_FIXED;
   if (mmap(p->window.base + at, size, host_prot(prot), host_flags, flags & MAP_ANONYMOUS ? -1 : fd, (off_t)offset) == MAP_FAILED)
@@ -320,6 +343,7 @@ int64_t memory_move(Thread *thread, uint64_t at, uint64_t size, uint64_t new_siz
   unsigned i = area_at(p, at);
   if (!make_room(p) || i == p->area_count || p->areas[i].from > at || p->areas[i].to < at + size) return done(thread, -EFAULT, false, 0, 0);
   Area area = p->areas[i];
+  if (new_size > size && over_limit(p, at, 0, new_size - size, is_data(&area))) return done(thread, -ENOMEM, false, 0, 0);
   bool had_code = window_has_code(&p->window, at, size);
   int64_t result = fixed ? -ENOMEM : grow(p, &area, at, size, new_size);
   if (!result) to = at;

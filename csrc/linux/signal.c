@@ -251,8 +251,9 @@ void signal_fault(Thread *thread, int signal, int code, uint64_t address)
   }
   pthread_mutex_lock(&process->lock);
   if (!process->ending) {
-    process->fault = thread == process->first;
+    process->fault = true;
     process->fault_pc = thread->hart->pc;
+    memcpy(process->fault_x, thread->hart->x, sizeof process->fault_x);
     process->fault_address = address;
   }
   pthread_mutex_unlock(&process->lock);

@@ -333,7 +333,7 @@ UM_EXPORT int um_linux_call(const um_linux *p, uint32_t index, struct um_linux_c
 {
   for (uint32_t number = 0; number < CALLS_MOST; number++) {
     if (!rows[number].name || index--) continue;
-    *call = (struct um_linux_call){ .number = number, .arguments = (uint32_t)strlen(rows[number].shape), .count = p ? p->calls[number] : 0 };
+    *call = (struct um_linux_call){ .number = number, .arguments = (uint32_t)strlen(rows[number].shape), .count = p ? p->calls[number] : 0, .children = p ? counts_family_calls(p, number) : 0 };
     snprintf(call->name, sizeof call->name, "%s", rows[number].name);
     return UM_OK;
   }

@@ -29,16 +29,6 @@ Thread *thread_new(Process *process, Hart *hart)
   return thread;
 }
 
-static void add_counts(struct um_linux_counts *counts, const Hart *hart)
-{
-  struct um_hart_counts blocks = { 0 };
-  um_hart_counts((Hart *)(uintptr_t)hart, &blocks);
-  counts->instructions += blocks.instructions;
-  counts->accesses += blocks.accesses;
-  counts->decoded += blocks.decoded;
-  counts->invalidated += blocks.invalidated;
-}
-
 void thread_free(Thread *thread)
 {
   if (!thread) return;
@@ -64,7 +54,7 @@ static void unlink_thread(Thread *thread)
     break;
   }
   p->thread_count--;
-  add_counts(&p->counts, thread->hart);
+  counts_add(&p->counts, thread->hart);
   pthread_cond_broadcast(&p->changed);
 }
 
@@ -92,6 +82,7 @@ void process_end(Process *p, int status, int death)
     return;
   }
   if (p->child) {
+    counts_tell(p);
     written_tell(p);
     if (death) um_linux_die(death);
     _exit(status);
@@ -385,7 +376,7 @@ UM_EXPORT um_linux *um_linux_new(const struct um_linux_options *options, struct 
   }
   p->first = hart ? thread_new(p, hart) : NULL;
   if (p->first) link_thread(p->first);
-  bool opened = p->first && (!options->sysroot || open_sysroot(p, options->sysroot, why)) && (!options->jail || jail_open(p, options->jail, why) == UM_OK);
+  bool opened = p->first && counts_open(p) && (!options->sysroot || open_sysroot(p, options->sysroot, why)) && (!options->jail || jail_open(p, options->jail, why) == UM_OK);
   if (opened) return p;
   um_linux_free(p);
   return NULL;
@@ -437,6 +428,7 @@ UM_EXPORT void um_linux_free(um_linux *p)
   if (p->jail.fd >= 0) close(p->jail.fd);
   if (p->jail.ruleset >= 0) close(p->jail.ruleset);
   free(p->jail.folder);
+  counts_close(p);
   free(p->areas);
   free(p->sysroot);
   free(p->command);
@@ -524,18 +516,6 @@ UM_EXPORT int um_linux_write(um_linux *p, uint64_t gva, const void *from, uint64
 
 UM_EXPORT uint64_t um_linux_reg(const um_linux *p, uint32_t index)
 {
+  if (p->over && p->fault) return index < 32 ? p->fault_x[index] : p->fault_pc;
   return index < 32 ? p->first->hart->x[index] : p->first->hart->pc;
-}
-
-UM_EXPORT void um_linux_counts(const um_linux *process, struct um_linux_counts *counts)
-{
-  Process *p = (Process *)(uintptr_t)process;
-  pthread_mutex_lock(&p->lock);
-  *counts = p->counts;
-  for (const Thread *t = p->threads; t; t = t->next) add_counts(counts, t->hart);
-  pthread_mutex_unlock(&p->lock);
-  for (unsigned i = 0; i < CALLS_MOST; i++) counts->calls += p->calls[i];
-  counts->unknown = p->unknown;
-  counts->signals = p->signals_delivered;
-  counts->mapped_bytes = memory_bytes(p);
 }

@@ -53,7 +53,7 @@ int window_open(Window *window, struct um_fault *why)
     int error = errno;
     if (all != MAP_FAILED) munmap(all, WINDOW_BYTES + 2 * GUARD);
     if (pages != MAP_FAILED) munmap(pages, PAGES);
-    return fault_set(why, UM_ENOMEM, "cannot reserve 256 GiB of address space for guest memory: %s", strerror(error));
+    return fault_set(why, UM_ENOMEM, "cannot reserve 256 GiB of address space for guest memory: %s (a limit of it, ulimit -v, has to leave room)", strerror(error));
   }
   *window = (Window){ .base = all + GUARD, .pages = pages };
   last_fault.signal = 0;                       // touched once, so that a handler need not allocate it

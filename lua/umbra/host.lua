@@ -14,6 +14,7 @@ ssize_t um_host_read(int fd, void *to, size_t size) __asm__("read");
 ssize_t um_host_write(int fd, const void *from, size_t size) __asm__("write");
 int um_host_open(const char *path, int flags, int mode) __asm__("open");
 int um_host_close(int fd) __asm__("close");
+int um_host_dup2(int from, int to) __asm__("dup2");
 int um_host_fcntl(int fd, int command, int argument) __asm__("fcntl");
 int um_host_prctl(int option, unsigned long argument) __asm__("prctl");
 int um_host_poll(struct um_host_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
@@ -47,10 +48,29 @@ local SIGNALS = { 1, 2, 3, 15 }                          -- HUP, INT, QUIT, TERM
 local SIGNAL_BYTES = 128                                 -- struct signalfd_siginfo
 local ATTRIBUTE_BYTES, SET_BYTES = 256, 256              -- at least struct termios and sigset_t
 
+local closed_before = {}                                 -- standard descriptors that this process was started without
+
 -- Opens /dev/null in place of standard descriptors that are closed: another file opened later must not be taken for them.
 function host.keep_standard_files()
   for fd = 0, 2 do
-    if C.um_host_fcntl(fd, 1, 0) < 0 then C.um_host_open("/dev/null", fd == 0 and 0 or 1, 0) end   -- F_GETFD; the lowest free number is fd
+    if C.um_host_fcntl(fd, 1, 0) < 0 then                -- F_GETFD; the lowest free number is fd
+      C.um_host_open("/dev/null", fd == 0 and 0 or 1, 0)
+      closed_before[#closed_before + 1] = fd
+    end
+  end
+end
+
+-- Closes these again, for a program that takes its place, until the function that is returned is called.
+function host.give_back_standard_files()
+  for _, fd in ipairs(closed_before) do C.um_host_close(fd) end
+  return function()
+    for _, fd in ipairs(closed_before) do
+      local null = C.um_host_open("/dev/null", 2, 0)     -- O_RDWR
+      if null ~= fd then
+        C.um_host_dup2(null, fd)
+        C.um_host_close(null)
+      end
+    end
   end
 end
 

@@ -389,11 +389,12 @@ function Linux:run(options)
 end
 
 local function tally(self)
-  local counts, call, index = ffi.new "struct um_linux_counts", ffi.new "struct um_linux_call", 0
+  local counts, theirs, call, index = ffi.new "struct um_linux_counts", ffi.new "struct um_linux_counts", ffi.new "struct um_linux_call", 0
   C.um_linux_counts(self.ptr, counts)
-  local by_name = {}
+  local children, by_name, by_name_there = C.um_linux_children(self.ptr, theirs), {}, {}
   while C.um_linux_call(self.ptr, index, call) >= 0 do
     if call.count > 0 then by_name[ffi.string(call.name)] = tonumber(call.count) end
+    if call.children > 0 then by_name_there[ffi.string(call.name)] = tonumber(call.children) end
     index = index + 1
   end
   return counters.new {
@@ -401,6 +402,7 @@ local function tally(self)
     blocks = { decoded = tonumber(counts.decoded), invalidated = tonumber(counts.invalidated) },
     calls = tonumber(counts.calls), calls_by_name = by_name, unknown_calls = tonumber(counts.unknown),
     threads = tonumber(counts.threads), forks = tonumber(counts.forks), signals = tonumber(counts.signals), mapped_bytes = tonumber(counts.mapped_bytes),
+    children = { ended = tonumber(children), instructions = tonumber(theirs.instructions), calls = tonumber(theirs.calls), calls_by_name = by_name_there },
   }
 end
 
@@ -421,6 +423,13 @@ local function word_at(self, pc)
   return a + b * 256 + (c or 0) * 65536 + (d or 0) * 16777216
 end
 
+-- Whether an address is in the gap below the first thread's stack.
+local function overflowed(self, address)
+  for _, row in ipairs(self:map()) do
+    if row.name == "[stack]" then return address < row.at and address >= row.at - 2^20 end
+  end
+end
+
 -- A report of the fault that ended the program: what, where, the instructions around it, and the registers.
 function Linux:report(result)
   local lines, at = {}, result.fault
@@ -429,6 +438,7 @@ function Linux:report(result)
   lines[1] = ("%s at pc 0x%s%s"):format(name, bit.tohex(bits.u64(at.pc), 16):gsub("^0+(.)", "%1"), place and " <" .. place .. ">" or "")
   if result.signal == 11 or result.signal == 7 then
     lines[1] = lines[1] .. (", touching address 0x%s"):format(bit.tohex(bits.u64(at.address), 16):gsub("^0+(.)", "%1"))
+    if overflowed(self, at.address) then lines[1] = lines[1] .. ", just below its stack: that has overflowed" end
   end
   local mask, text, pc = cpu.isa_mask(self.isa), ffi.new "char[128]", bits.u64(at.pc)
   for i = 0, 3 do

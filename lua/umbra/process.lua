@@ -28,8 +28,17 @@ function process.stats(counts, seconds)
   line("blocks", "%.0f decoded, %.0f dropped", counts.blocks.decoded, counts.blocks.invalidated)
   line("threads", "%.0f, forks %.0f, signals %.0f", counts.threads + 1, counts.forks, counts.signals)
   line("system calls", "%.0f, unknown %.0f", counts.calls, counts.unknown_calls)
-  local names = by_count(counts.calls_by_name)
-  for i = 1, math.min(#names, TOP_CALLS) do line("  " .. names[i], "%.0f", counts.calls_by_name[names[i]]) end
+  local children, all = counts.children, {}
+  if children.ended > 0 then line("children", "%.0f ended, instructions %.0f, system calls %.0f", children.ended, children.instructions, children.calls) end
+  for _, calls in ipairs { counts.calls_by_name, children.calls_by_name } do
+    for name, count in pairs(calls) do all[name] = (all[name] or 0) + count end            -- each by itself: any order will do
+  end
+  local names = by_count(all)
+  for i = 1, math.min(#names, TOP_CALLS) do
+    local name = names[i]
+    local theirs = children.calls_by_name[name]
+    line("  " .. name, theirs and "%.0f, of children %.0f" or "%.0f", counts.calls_by_name[name] or 0, theirs)
+  end
   return table.concat(out)
 end
 
@@ -37,8 +46,9 @@ end
 -- program that a signal ended takes this host process with it.
 function process.finish(p, show_stats)
   host.restore_sigpipe()
-  local start = host.seconds()
+  local start, take_back = host.seconds(), host.give_back_standard_files()
   local result = p:run()
+  take_back()
   if show_stats then show_stats(p:counters(), host.seconds() - start) end
   if result.fault then io.stderr:write("umbra: ", p.path, ": ", p:report(result), "\n") end
   p:close()

@@ -73,7 +73,7 @@ describe("the report of a fault", function()
     local deep = "int f(int n) { volatile char a[4096]; a[n & 4095] = n; return f(n + 1) + a[0]; }\nint main(void) { return f(0); }\n"
     local result = exec_quietly { riscv.compile(deep, folder.path .. "/deep") }
     assert.equal(139, result.code)
-    assert.matches("<f%+0x%x+>, touching address 0x3f%x+, just below its stack: that has overflowed\n", result.err)
+    assert.matches("<f%+0x%x+>, touching address 0x3f%x+\n   that is just below its stack, which has overflowed\n=> ", result.err)
   end)
 end)
 

@@ -438,7 +438,7 @@ function Linux:report(result)
   lines[1] = ("%s at pc 0x%s%s"):format(name, bit.tohex(bits.u64(at.pc), 16):gsub("^0+(.)", "%1"), place and " <" .. place .. ">" or "")
   if result.signal == 11 or result.signal == 7 then
     lines[1] = lines[1] .. (", touching address 0x%s"):format(bit.tohex(bits.u64(at.address), 16):gsub("^0+(.)", "%1"))
-    if overflowed(self, at.address) then lines[1] = lines[1] .. ", just below its stack: that has overflowed" end
+    if overflowed(self, at.address) then lines[2] = "   that is just below its stack, which has overflowed" end
   end
   local mask, text, pc = cpu.isa_mask(self.isa), ffi.new "char[128]", bits.u64(at.pc)
   for i = 0, 3 do

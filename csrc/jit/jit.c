@@ -70,6 +70,7 @@ UM_EXPORT int um_jit_pin(um_jit *jit, uint32_t row, uint32_t element, const char
   }
   if (pins == (xmm ? XMM_PINS_MOST : GENERAL_PINS_MOST)) return fault_set(why, UM_EINVAL, "at most %d pins of a kind", xmm ? XMM_PINS_MOST : GENERAL_PINS_MOST);
   jit->pins[jit->pin_count++] = (JitPin){ (uint16_t)(row << 8 | element), (uint8_t)number, xmm };
+  if (xmm) jit->xmm_rows |= 1u << row;
   jit->pin_of[row << 6 | element] = (uint8_t)jit->pin_count;
   return UM_OK;
 }

@@ -102,6 +102,7 @@ struct um_jit {
   uint32_t bias;                         // rbp is the state plus this
   JitPin   pins[PINS_MOST];
   uint32_t pin_count;
+  uint32_t xmm_rows;                     // bits of the rows of slots with pins in XMM registers
   uint8_t  pin_of[PIN_ROWS << 6];        // by slot row and element below 64: 1 + index of its pin
   JitTlb   tlb;
   JitLoop  loop;

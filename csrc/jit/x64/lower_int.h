@@ -50,6 +50,10 @@ typedef struct Lower {
   uint32_t  free_regs, free_xmms;        // bits
   uint32_t  locked_regs, locked_xmms;    // operands and results of the instruction at hand
   Ref       in_reg[16], in_xmm[16];
+  // Registers that hold what a slot of 64 bits holds in the state, besides or instead of a value: slot plus 1, 0: none.
+  uint16_t  copy[16], copy_xmm[16];
+  uint32_t  copies, copies_xmm;          // bits of those that do
+  unsigned  hand;                        // whose turn it is to be overwritten
   Ref       aliases[ALIASES_MOST];
   unsigned  alias_count;
   unsigned  homes;

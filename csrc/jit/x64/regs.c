@@ -61,6 +61,59 @@ static uint32_t victims(const Ref *in, uint32_t locked)
   return set & ~locked;
 }
 
+// Copies of slots ---------------------------------------------------------------------------------------
+
+static int find_copy(const uint16_t *copy, uint32_t copies, int64_t slot)
+{
+  for (uint32_t set = copies; set; set &= set - 1)
+    if (copy[lowest(set)] == slot + 1) return (int)lowest(set);
+  return -1;
+}
+
+static int copy_in_reg(const Lower *l, int64_t slot) { return find_copy(l->copy, l->copies, slot); }
+static int copy_in_xmm(const Lower *l, int64_t slot) { return find_copy(l->copy_xmm, l->copies_xmm, slot); }
+
+static void forget_copy(Lower *l, Reg reg)
+{
+  l->copy[reg] = 0;
+  l->copies &= ~(1u << reg);
+}
+
+static void forget_copy_xmm(Lower *l, Xmm xmm)
+{
+  l->copy_xmm[xmm] = 0;
+  l->copies_xmm &= ~(1u << xmm);
+}
+
+static void note_copy(Lower *l, Reg reg, int64_t slot)
+{
+  if (l->copy[reg] || ir_bits(ir_slot(l->jit->guest, slot)->type) != 64) return;
+  l->copy[reg] = (uint16_t)(slot + 1);
+  l->copies |= 1u << reg;
+}
+
+static void note_copy_xmm(Lower *l, Xmm xmm, int64_t slot)
+{
+  if (l->copy_xmm[xmm] || ir_bits(ir_slot(l->jit->guest, slot)->type) != 64) return;
+  l->copy_xmm[xmm] = (uint16_t)(slot + 1);
+  l->copies_xmm |= 1u << xmm;
+}
+
+static void forget_slot(Lower *l, int64_t slot)
+{
+  int reg = copy_in_reg(l, slot), xmm = copy_in_xmm(l, slot);
+  if (reg >= 0) forget_copy(l, (Reg)reg);
+  if (xmm >= 0) forget_copy_xmm(l, (Xmm)xmm);
+}
+
+// One of `open`, rather one that is no copy, else each in turn.
+static unsigned choose(Lower *l, uint32_t open, uint32_t copies)
+{
+  if (open & ~copies) return lowest(open & ~copies);
+  uint32_t above = open & ~0u << (++l->hand & 15);
+  return l->hand = lowest(above ? above : open);
+}
+
 Reg new_reg(Lower *l)
 {
   uint32_t open = l->free_regs & ~l->locked_regs;
@@ -73,7 +126,8 @@ Reg new_reg(Lower *l)
     spill_reg(l, (Reg)lowest(set));
     open = l->free_regs & ~l->locked_regs;
   }
-  Reg reg = (Reg)lowest(open);
+  Reg reg = (Reg)choose(l, open, l->copies);
+  forget_copy(l, reg);
   l->locked_regs |= 1u << reg;
   return reg;
 }
@@ -90,7 +144,8 @@ Xmm new_xmm(Lower *l)
     spill_xmm(l, (Xmm)lowest(set));
     open = l->free_xmms & ~l->locked_xmms;
   }
-  Xmm xmm = (Xmm)lowest(open);
+  Xmm xmm = (Xmm)choose(l, open, l->copies_xmm);
+  forget_copy_xmm(l, xmm);
   l->locked_xmms |= 1u << xmm;
   return xmm;
 }
@@ -98,6 +153,7 @@ Xmm new_xmm(Lower *l)
 void take_reg(Lower *l, Reg reg)
 {
   if (l->in_reg[reg]) spill_reg(l, reg);
+  forget_copy(l, reg);
   l->locked_regs |= 1u << reg;
 }
 
@@ -152,7 +208,11 @@ static void load_slot(Lower *l, Ref ref, Reg reg)
   int64_t slot = l->values[ref].k;
   const JitPin *pin = pin_at(l, slot);
   unsigned type = ir_slot(l->jit->guest, slot)->type;
-  if (pin && pin->xmm) x64_movd_rx(&l->as, W8, reg, pin->reg);
+  int from = copy_in_reg(l, slot), xmm = copy_in_xmm(l, slot);
+  if (from >= 0) {
+    if (from != (int)reg) x64_mov_rr(&l->as, W8, reg, (Reg)from);
+  } else if (xmm >= 0) x64_movd_rx(&l->as, W8, reg, (Xmm)xmm);
+  else if (pin && pin->xmm) x64_movd_rx(&l->as, W8, reg, pin->reg);
   else if (pin) x64_mov_rr(&l->as, W8, reg, (Reg)pin->reg);
   else if (ir_bits(type) == 64) x64_mov_rm(&l->as, W8, reg, slot_mem(l, slot));
   else if (ir_bits(type) == 32) x64_mov_rm(&l->as, W4, reg, slot_mem(l, slot));
@@ -166,7 +226,11 @@ static void load_slot_xmm(Lower *l, Ref ref, Xmm xmm)
   int64_t slot = l->values[ref].k;
   const JitPin *pin = pin_at(l, slot);
   bool whole = ir_bits(ir_slot(l->jit->guest, slot)->type) == 64;
-  if (pin && pin->xmm) x64_movaps_xx(&l->as, xmm, pin->reg);
+  int reg = copy_in_reg(l, slot), from = copy_in_xmm(l, slot);
+  if (from >= 0) {
+    if (from != xmm) x64_movaps_xx(&l->as, xmm, (Xmm)from);
+  } else if (reg >= 0) x64_movd_xr(&l->as, W8, xmm, (Reg)reg);
+  else if (pin && pin->xmm) x64_movaps_xx(&l->as, xmm, pin->reg);
   else if (pin) x64_movd_xr(&l->as, W8, xmm, (Reg)pin->reg);
   else if (whole) x64_movsd_xm(&l->as, xmm, slot_mem(l, slot));
   else x64_movss_xm(&l->as, xmm, slot_mem(l, slot));
@@ -176,7 +240,7 @@ static void load_slot_xmm(Lower *l, Ref ref, Xmm xmm)
 static void detach(Lower *l, Ref ref)
 {
   const JitPin *pin = pin_at(l, l->values[ref].k);
-  if (pin && pin->xmm) {
+  if ((pin && pin->xmm) || copy_in_xmm(l, l->values[ref].k) >= 0) {
     Xmm xmm = new_xmm(l);
     load_slot_xmm(l, ref, xmm);
     define_xmm(l, ref, xmm);
@@ -266,10 +330,18 @@ Reg use_reg(Lower *l, Ref ref)
   }
   const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
   if (pin && !pin->xmm) return (Reg)pin->reg;
+  int64_t slot = value->where == IN_SLOT ? value->k : -1;
+  int found = slot >= 0 ? copy_in_reg(l, slot) : -1;
+  if (found >= 0) {
+    l->locked_regs |= 1u << found;
+    return (Reg)found;
+  }
   Reg reg = new_reg(l);
   uint16_t home = value->where == IN_HOME ? value->home : 0;
   copy_to(l, reg, ref, true, false);
   if (value->where == IN_CONST || value->where == IN_XMM) return reg;      // stays what it is; the register is the instruction's
+  if (slot >= 0) note_copy(l, reg, slot);
+  if (l->copy[reg]) return reg;                                            // so does this
   define_reg(l, ref, reg);
   value->home = home;
   return reg;
@@ -295,6 +367,12 @@ Xmm use_xmm(Lower *l, Ref ref)
   }
   const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
   if (pin && pin->xmm) return pin->reg;
+  int64_t slot = value->where == IN_SLOT ? value->k : -1;
+  int found = slot >= 0 ? copy_in_xmm(l, slot) : -1;
+  if (found >= 0) {
+    l->locked_xmms |= 1u << found;
+    return (Xmm)found;
+  }
   if (value->where == IN_CONST) {
     Reg reg = new_reg(l);
     copy_to(l, reg, ref, false, true);
@@ -309,6 +387,8 @@ Xmm use_xmm(Lower *l, Ref ref)
     x64_movd_xr(as, W8, xmm, (Reg)value->reg);
     return xmm;
   }
+  if (slot >= 0) note_copy_xmm(l, xmm, slot);
+  if (l->copy_xmm[xmm]) return xmm;
   uint16_t home = value->where == IN_HOME ? value->home : 0;
   define_xmm(l, ref, xmm);
   value->home = home;
@@ -345,11 +425,20 @@ void share(Lower *l, Ref ref, Ref from)
   used(l, from);
 }
 
+// The `set` behind `ref` that alone takes what it gives, or its bits.
+static const IrIns *next_set(const Lower *l, Ref ref)
+{
+  const Ir *ir = l->ir;
+  if (ref + 1 < ir->count && ir->ins[ref + 1].op == IR_BITCAST && ir->ins[ref + 1].a == ref && l->values[ref].uses == 1) ref++;
+  const IrIns *next = &ir->ins[ref + 1];
+  return ref + 1 < ir->count && next->op == IR_SET && next->a == ref && l->values[ref].uses == 1 ? next : NULL;
+}
+
 // The pin of the slot that the next instruction sets to `ref` and nobody reads any more.
 static const JitPin *wanted_pin(const Lower *l, Ref ref)
 {
-  const IrIns *next = ins_at(l, ref + 1);
-  if (ref + 1 >= l->ir->count || next->op != IR_SET || next->a != ref || l->values[ref].uses != 1) return NULL;
+  const IrIns *next = next_set(l, ref);
+  if (!next) return NULL;
   for (unsigned i = 0; i < l->alias_count; i++) {
     const Value *other = &l->values[l->aliases[i]];
     if (other->uses && other->where == IN_SLOT && other->k == next->imm) return NULL;
@@ -359,22 +448,22 @@ static const JitPin *wanted_pin(const Lower *l, Ref ref)
 
 bool wants_xmm(const Lower *l, Ref ref)
 {
-  const JitPin *pin = wanted_pin(l, ref);
-  return pin && pin->xmm;
+  const IrIns *next = next_set(l, ref);
+  return next && next->imm >> 8 < PIN_ROWS && l->jit->xmm_rows >> (next->imm >> 8) & 1 && (!pin_at(l, next->imm) || pin_at(l, next->imm)->xmm);
 }
 
 bool in_xmm_now(const Lower *l, Ref ref)
 {
   const Value *value = &l->values[ref];
   const JitPin *pin = value->where == IN_SLOT ? pin_at(l, value->k) : NULL;
-  return value->where == IN_XMM || (pin && pin->xmm);
+  return value->where == IN_XMM || (pin && pin->xmm) || (value->where == IN_SLOT && copy_in_xmm(l, value->k) >= 0);
 }
 
 Reg result_reg(Lower *l, Ref ref, Reg first)
 {
   const JitPin *pin = wanted_pin(l, ref);
   if (pin && !pin->xmm) return (Reg)pin->reg;
-  if (!(l->free_regs >> first & 1)) return new_reg(l);
+  if (!(l->free_regs >> first & 1) || l->copy[first]) return new_reg(l);
   l->locked_regs |= 1u << first;
   return first;
 }
@@ -383,7 +472,7 @@ Xmm result_xmm(Lower *l, Ref ref, Xmm first)
 {
   const JitPin *pin = wanted_pin(l, ref);
   if (pin && pin->xmm) return pin->reg;
-  if (!(l->free_xmms >> first & 1)) return new_xmm(l);
+  if (!(l->free_xmms >> first & 1) || l->copy_xmm[first]) return new_xmm(l);
   l->locked_xmms |= 1u << first;
   return first;
 }
@@ -394,9 +483,17 @@ static void store_slot(Lower *l, int64_t slot, Ref ref)
   unsigned bits = ir_bits(ir_slot(l->jit->guest, slot)->type);
   Width w = bits <= 8 ? W1 : (Width)(bits / 8);
   int64_t k;
-  if (is_constant(l, ref, &k) && k >= INT32_MIN && k <= INT32_MAX) x64_mov_mi(as, w, slot_mem(l, slot), bits == 1 ? (int32_t)k & 1 : (int32_t)k);
-  else if (l->values[ref].where == IN_XMM) bits == 64 ? x64_movsd_mx(as, slot_mem(l, slot), l->values[ref].reg) : x64_movss_mx(as, slot_mem(l, slot), l->values[ref].reg);
-  else x64_mov_mr(as, w, slot_mem(l, slot), use_reg(l, ref));
+  if (is_constant(l, ref, &k) && k >= INT32_MIN && k <= INT32_MAX) {
+    x64_mov_mi(as, w, slot_mem(l, slot), bits == 1 ? (int32_t)k & 1 : (int32_t)k);
+  } else if (in_xmm_now(l, ref)) {
+    Xmm xmm = use_xmm(l, ref);
+    bits == 64 ? x64_movsd_mx(as, slot_mem(l, slot), xmm) : x64_movss_mx(as, slot_mem(l, slot), xmm);
+    if (l->free_xmms >> xmm & 1 || l->in_xmm[xmm]) note_copy_xmm(l, xmm, slot);
+  } else {
+    Reg reg = use_reg(l, ref);
+    x64_mov_mr(as, w, slot_mem(l, slot), reg);
+    if (l->free_regs >> reg & 1 || l->in_reg[reg]) note_copy(l, reg, slot);          // no pin
+  }
 }
 
 // Addresses near the window ----------------------------------------------------------------------------
@@ -445,6 +542,7 @@ void write_slot(Lower *l, int64_t slot, Ref ref)
     Ref other = l->aliases[i];
     if (l->values[other].uses && l->values[other].where == IN_SLOT && l->values[other].k == slot) detach(l, other);
   }
+  forget_slot(l, slot);
   forget_near(l, slot);
   if (ref == l->moved) note_near(l, slot, l->moved_slack);
   const JitPin *pin = pin_at(l, slot);
@@ -466,6 +564,8 @@ void spill_all(Lower *l, bool slots_too)
   for (unsigned i = 0; i < 16; i++) {
     if (l->in_reg[i]) spill_reg(l, (Reg)i);
     if (l->in_xmm[i]) spill_xmm(l, (Xmm)i);
+    forget_copy(l, (Reg)i);
+    forget_copy_xmm(l, (Xmm)i);
   }
 }
 

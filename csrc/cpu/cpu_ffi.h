@@ -114,6 +114,21 @@ int      um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_t ext
 // Runs `count` instructions, or exceptions they raise, by evaluating their IR: slow. Time stands still, stops are not
 // looked at; ends early in wfi.
 int      um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, struct um_fault *why);
+// Translated code in the run loop (docs/tier1.md), of all harts of `hart`.
+struct um_translations {
+  uint64_t blocks, instructions, bytes;   // translated so far: blocks, guest instructions, host bytes
+  uint64_t alive, used, size;             // blocks there are; bytes of code memory in use, in all
+  uint64_t links, entries, executed;      // ways out led to other blocks; entries from C; instructions run in translated code
+  uint64_t punts, refused, flushes;       // instructions left to tier 0; blocks that stay tier 0's; times that all code was forgotten
+  uint64_t ns, slowest_ns, slowest_pc;    // host time of translating; of the block that took longest
+  int      backing;                       // UM_CODE_*
+};
+bool     um_hart_translations(const um_hart *hart, struct um_translations *counts);      // false: nothing is translated (engine t0)
+const char *um_hart_notice(const um_hart *hart);                   // a line to tell the user of code memory, or ""
+// The block that is translated for gva, the last one where there are several: its IR; its host code, what fits into `size` bytes, at
+// marks[i] of which guest instruction i begins, and behind the last one what comes after it (65 marks have room). Host bytes in all;
+// UM_EINVAL: there is none.
+int64_t  um_hart_translated(um_hart *hart, uint64_t gva, um_ir *ir, uint8_t *host, uint64_t size, uint32_t *marks, uint32_t *insns, struct um_fault *why);
 // Tells a jit of um_riscv_guest where harts have their TLB. Before the first translation.
 void     um_riscv_prepare(um_jit *jit);
 // The same where memory is the window of `hart`.

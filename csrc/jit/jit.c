@@ -117,6 +117,22 @@ int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struc
   return jit->code_count++;
 }
 
+int jit_marks(Jit *jit, const Ir *ir, uint32_t number, uint32_t *marks, struct um_fault *why)
+{
+  JitCode again = jit->codes[number];
+  uint32_t links = jit->link_count;
+  uint64_t instructions = jit->instructions;
+  uint8_t *to = code_begin(&jit->code);
+  if (!to) return fault_set(why, UM_EIO, "the host does not make code memory writable");
+  jit->marks = marks;
+  int status = jit_lower(jit, ir, &again, to, code_left(&jit->code), why);
+  jit->marks = NULL;
+  jit->link_count = links;
+  jit->instructions = instructions;
+  if (!code_close(&jit->code)) return fault_set(why, UM_EIO, "the host does not make code memory executable");
+  return status;
+}
+
 UM_EXPORT int64_t um_jit_translate(um_jit *jit, const um_ir *ir, uint64_t pc, struct um_fault *why)
 {
   if (ir->guest != jit->guest) return fault_set(why, UM_EINVAL, "the block is another guest's");

@@ -112,6 +112,7 @@ struct um_jit {
   uint32_t site_count, site_capacity;
   uint8_t *enter, *leave, *leave_next, *leave_link, *leave_head, *jump, *call, *call_run;      // thunks (x64/enter.c), where they run
   uint8_t *slow;                         // where sites call
+  uint32_t *marks;                       // not NULL: where guest instructions begin is wanted
   struct Lower *lower;                   // what a translation works with
   JitCode *codes;                        // by number
   uint32_t code_count, code_capacity;
@@ -137,6 +138,8 @@ void jit_begin_sites(Jit *jit);                                          // forg
 
 // The block at `pc` as code: its number, or a refusal, UM_ENOMEM when code memory is full.
 int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struct um_fault *why);
+// Where in the code of a block, whose IR is given again, its instructions begin, and where what comes behind the last does.
+int  jit_marks(Jit *jit, const Ir *ir, uint32_t code, uint32_t *marks, struct um_fault *why);
 bool jit_link(Jit *jit, uint32_t link, uint32_t code);      // false: the host will not make code writable
 void jit_drop(Jit *jit, uint32_t code);                     // nothing leads there any more; it may be running
 void jit_unlink_all(Jit *jit);

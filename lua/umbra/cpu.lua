@@ -245,6 +245,8 @@ function cpu.new(options)
   -- so it has none: forgotten, it leaks.
   ffi.gc(ptr, nil)
   self.family = { self }
+  local notice = ffi.string(C.um_hart_notice(ptr))
+  if notice ~= "" then io.stderr:write("umbra: ", notice, "\n") end
   return self
 end
 
@@ -511,6 +513,29 @@ function cpu.sum_counters(list)
   sum.blocks = {}
   add(sum.blocks, list[1].blocks)
   return sum
+end
+
+local TRANSLATED = { "blocks", "instructions", "bytes", "alive", "used", "size", "links", "entries", "executed", "punts", "refused", "flushes", "ns" }
+
+-- What was translated, of all harts that share it (docs/tier1.md); nil where nothing is.
+function Hart:translations()
+  local counts, result = ffi.new "struct um_translations", {}
+  if not C.um_hart_translations(whole(self), counts) then return nil end
+  for _, name in ipairs(TRANSLATED) do result[name] = tonumber(counts[name]) end
+  result.slowest = { ns = tonumber(counts.slowest_ns), pc = bits.number(counts.slowest_pc) }
+  result.backing = counts.backing == C.UM_CODE_DUAL and "dual" or "private"
+  return result
+end
+
+-- The block that is translated for `pc`: its IR; its host code, a string; where in that its instructions begin, and what comes behind
+-- them, from index 0; how many they are. Refused where there is none.
+function Hart:translated(pc)
+  local block, most = require("umbra.ir").new(cpu.guest()), 2 ^ 17
+  local to, marks, insns = ffi.new("uint8_t[?]", most), ffi.new "uint32_t[65]", ffi.new "uint32_t[1]"
+  local size = tonumber(C.um_hart_translated(whole(self), bits.u64(address.check(pc, "pc")), block.ptr, to, most, marks, insns, self.why))
+  if size < 0 then block:close() end
+  self:check(size)
+  return block, ffi.string(to, size), marks, insns[0]
 end
 
 local ABI_NAMES = {}

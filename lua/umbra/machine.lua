@@ -13,6 +13,7 @@ local clock       = require "umbra.clock"
 local console     = require "umbra.console"
 local control     = require "umbra.control"
 local counters    = require "umbra.counters"
+local translated  = require "umbra.translated"
 local cpu         = require "umbra.cpu"
 local description = require "umbra.machine.description"
 local dev         = require "umbra.dev"
@@ -311,6 +312,9 @@ function made_once.symbols(self)
   if self.started then sched.hold(self) end        -- its thread may read them
   return names
 end
+
+-- What of this machine runs as translated code (umbra.translated): m.jit:counters(), m.jit:show(pc).
+function made_once.jit(self) return translated.new(self.hart) end
 
 -- Logs from now on: m:log "int,mmio:FILE", m:log { exec = "FILE", int = false } (umbra.log). Returns { item = file } of what is logged.
 function Machine:log(what)

@@ -16,7 +16,7 @@ struct Tier1 {
   JitRun run;
   uint32_t threshold;
   uint32_t generation;                      // changes when all code is forgotten
-  uint64_t entered, punts, refused, flushes;
+  struct um_translations counts;
   uint8_t copy[BLOCK_MOST * 4];             // of code in a window
 };
 
@@ -106,12 +106,11 @@ static const uint8_t *bytes_of(Hart *hart, const BlockHead *head)
 }
 
 // The IR of a decoded block, up to what is no instruction. False: there is none.
-static bool lift_block(Hart *hart, const BlockHead *head, bool *fp)
+static bool lift_block(Hart *hart, const BlockHead *head, Ir *ir, bool *fp)
 {
-  Tier1 *t = hart->tier1;
-  Lift l = { .ir = &t->ir, .context = hart->extensions | LIFT_FP_READY };
+  Lift l = { .ir = ir, .context = hart->extensions | LIFT_FP_READY };
   const uint8_t *code = bytes_of(hart, head);
-  ir_clear(&t->ir);
+  ir_clear(ir);
   while (code && !l.ended && l.at < head->bytes) {
     uint32_t word = 0;
     memcpy(&word, code + l.at, head->bytes - l.at < 4 ? 2 : 4);
@@ -119,10 +118,10 @@ static bool lift_block(Hart *hart, const BlockHead *head, bool *fp)
   }
   if (!l.at) return false;
   lift_end(&l);
-  ir_sweep(&t->ir);
-  debug_check(t->ir.full || ir_verify(&t->ir, NULL) >= 0);
+  ir_sweep(ir);
+  debug_check(ir->full || ir_verify(ir, NULL) >= 0);
   *fp = l.fp;
-  return !t->ir.full;
+  return !ir->full;
 }
 
 static void forget_all(Hart *hart)
@@ -132,20 +131,35 @@ static void forget_all(Hart *hart)
     if (!t->jit->codes[i].dropped) ((BlockHead *)t->jit->codes[i].owner)->code = 0;
   jit_flush(t->jit);
   t->generation++;
+  t->counts.flushes++;
   for (unsigned i = 0; i < hart->turns->count; i++) hart_forget_jumps(hart->turns->hart[i]);
 }
 
-static int64_t translate(Hart *hart, BlockHead *head)
+static void note_time(Tier1 *t, uint64_t began, uint64_t pc)
+{
+  uint64_t ns = clock_host_ns() - began;
+  t->counts.ns += ns;
+  if (ns <= t->counts.slowest_ns) return;
+  t->counts.slowest_ns = ns;
+  t->counts.slowest_pc = pc;
+}
+
+// Its number, or a refusal.
+static int64_t translate(Hart *hart, const BlockHead *head)
 {
   Tier1 *t = hart->tier1;
   struct um_fault why;
+  uint64_t began = clock_host_ns();
   bool fp, paged = translated_addresses(hart);
-  if (woven(head) || !lift_block(hart, head, &fp)) return UM_EINVAL;
-  int64_t number = jit_translate(t->jit, &t->ir, hart->pc, (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0), &why);
-  if (number != UM_ENOMEM) return number;
-  forget_all(hart);
-  t->flushes++;
-  return jit_translate(t->jit, &t->ir, hart->pc, (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0), &why);
+  if (woven(head) || !lift_block(hart, head, &t->ir, &fp)) return UM_EINVAL;
+  unsigned flags = (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0);
+  int64_t number = jit_translate(t->jit, &t->ir, hart->pc, flags, &why);
+  if (number == UM_ENOMEM) {
+    forget_all(hart);
+    number = jit_translate(t->jit, &t->ir, hart->pc, flags, &why);
+  }
+  note_time(t, began, hart->pc);
+  return number;
 }
 
 static JitCode *find_code(Hart *hart, const BlockHead *head, uint64_t gva)
@@ -175,7 +189,7 @@ static JitCode *code_at(Hart *hart, const Dinsn *first)
   if (code) return code;
   int64_t number = translate(hart, head);
   if (number < 0) {
-    t->refused++;
+    t->counts.refused++;
     cool(hart, head);
     return NULL;
   }
@@ -237,7 +251,7 @@ static void enter(Hart *hart, const JitCode *code)
   run->state = hart;
   run->guest = &riscv_guest;
   run->host = hart_host(hart);
-  run->left = (int32_t)hart->budget;
+  int64_t before = run->left = (int32_t)hart->budget;
   hart->in_code = true;
   hart->punt = false;
   if (hart->window) window_run_code(&t->jit->in_window);
@@ -247,7 +261,8 @@ static void enter(Hart *hart, const JitCode *code)
   else if (run->exit.reason == JIT_LINKED) hart->pc = t->jit->links[run->which].pc;
   else if (run->exit.reason != UM_IR_LEAVE) hart->pc = run->exit.pc;
   hart->budget = (int64_t)(((uint64_t)hart->budget & ~(uint64_t)UINT32_MAX) | (uint32_t)run->left);
-  t->entered++;
+  t->counts.entries++;
+  t->counts.executed += (uint64_t)(before - run->left);
 }
 
 // A block that goes to devices again and again is better off in tier 0 as a whole.
@@ -255,7 +270,7 @@ static void punted(Hart *hart)
 {
   Tier1 *t = hart->tier1;
   JitCode *code = &t->jit->codes[t->run.which];
-  t->punts++;
+  t->counts.punts++;
   if (code->dropped || ++code->punts < PUNTS_MOST) return;
   BlockHead *head = code->owner;
   tier1_drop(hart, head);
@@ -319,7 +334,39 @@ const Dinsn *tier1_run(Hart *hart, const Dinsn *first)
   return first;
 }
 
-void tier1_counts(const Hart *hart, struct um_hart_counts *counts)
+// Looking at it -------------------------------------------------------------------------------------
+
+UM_EXPORT bool um_hart_translations(const um_hart *hart, struct um_translations *counts)
 {
-  (void)hart, (void)counts;
+  const Tier1 *t = hart->tier1;
+  if (!t) return false;
+  const Jit *jit = t->jit;
+  *counts = t->counts;
+  counts->blocks = jit->translated;
+  counts->instructions = jit->instructions;
+  counts->bytes = jit->bytes;
+  counts->links = jit->linked;
+  counts->used = jit->code.used;
+  counts->size = jit->code.size;
+  counts->backing = jit->code.backing;
+  for (uint32_t i = 0; i < jit->code_count; i++) counts->alive += !jit->codes[i].dropped;
+  return true;
+}
+
+UM_EXPORT const char *um_hart_notice(const um_hart *hart) { return hart->tier1 ? hart->tier1->jit->code.notice : ""; }
+
+UM_EXPORT int64_t um_hart_translated(um_hart *hart, uint64_t gva, um_ir *ir, uint8_t *host, uint64_t size, uint32_t *marks, uint32_t *insns, struct um_fault *why)
+{
+  Jit *jit = hart->tier1 ? hart->tier1->jit : NULL;
+  uint32_t i = jit ? jit->code_count : 0;
+  while (i && (jit->codes[i - 1].dropped || jit->codes[i - 1].pc != gva)) i--;
+  if (!i) return fault_set(why, UM_EINVAL, "no translated block stands at %#llx", (unsigned long long)gva);
+  const JitCode *code = &jit->codes[i - 1];
+  bool fp;
+  if (!lift_block(hart, code->owner, ir, &fp)) return fault_set(why, UM_EINVAL, "the code at %#llx cannot be read", (unsigned long long)gva);
+  int status = jit_marks(jit, ir, i - 1, marks, why);
+  if (status < 0) return status;
+  memcpy(host, code->at, code->size < size ? code->size : size);
+  *insns = code->insns;
+  return code->size;
 }

@@ -22,4 +22,3 @@ const void *tier1_entry(Hart *hart, uint64_t gva, const Dinsn *first);      // f
 void tier1_drop(Hart *hart, BlockHead *head);                // the block goes
 void tier1_flush(Hart *hart);                                // all blocks go
 void tier1_unlink(Hart *hart);                               // what pages allow has changed
-void tier1_counts(const Hart *hart, struct um_hart_counts *counts);

@@ -230,6 +230,7 @@ static void emit_insn(Lower *l, Ref ref)
 {
   l->here = l->pc + (uint64_t)ins_at(l, ref)->imm;
   leave_if_asked(l, l->here);
+  if (l->jit->marks) l->jit->marks[l->insns] = (uint32_t)(l->as.at - l->as.start);
   l->insns++;
 }
 
@@ -542,6 +543,7 @@ int jit_lower(Jit *jit, const Ir *ir, JitCode *code, uint8_t *to, size_t room, s
   count_uses(l);
   emit_head(l, code->flags & JIT_GUARDED);
   walk(l);
+  if (jit->marks) jit->marks[l->insns] = (uint32_t)(l->as.at - l->as.start);
   if (!l->refused[0]) emit_stubs(l);
   if (l->refused[0]) return fault_set(why, UM_EINVAL, "cannot translate %s", l->refused);
   if (l->as.full) return fault_set(why, UM_ENOMEM, "code memory is full");

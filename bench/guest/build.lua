@@ -106,6 +106,10 @@ function build.linux_program(name) return compile(LINUX, name, "linux", { "nativ
 function build.linux_copy() return compile(LINUX, "copy", "linux", { "copy.c" }) end
 function build.linux_os() return compile(LINUX, "os", "linux", { "os.c" }) end
 
+-- hello.c, static: for riscv64 Linux and for the host.
+function build.linux_hello() return compile(LINUX, "hello", "linux", { "hello.c" }) end
+function build.native_hello() return compile(HOST .. " -static", "hello", "native", { "hello.c" }) end
+
 -- What the host computes: its checksum as decimal text, and the seconds of CPU time it took.
 function build.native(name, repeats)
   local sum, seconds = sh(quote(build.native_program(name)) .. " " .. repeats):match "^(%d+) ([%d.]+)"

@@ -1,6 +1,5 @@
 -- exec: the command that runs a program for RISC-V Linux, or a Lua script with the library at hand.
 -- SPDX-License-Identifier: MIT
-local image = require "umbra.image"
 local schema = require "umbra.schema"
 
 local MISUSED, MISSING = 126, 127
@@ -61,7 +60,7 @@ end
 -- Lua scripts -------------------------------------------------------------------------------------------------------------
 
 local function run_script(path, args)
-  local text, why = image.read(path)
+  local text, why = require("umbra.image").read(path)
   if not text then refuse(why:find "No such file or directory" and MISSING or MISUSED, why) end
   local chunk, message = load(text:gsub("^#[^\n]*", ""), "@" .. path, "t")
   if not chunk then

@@ -10,13 +10,15 @@ local ffi     = require "ffi"
 local address = require "umbra.address"
 local bits    = require "umbra.bits"
 local clib    = require "umbra.clib"
+local engine  = require "umbra.cpu.engine"
 local fault   = require "umbra.fault"
 local handle  = require "umbra.handle"
+local isa     = require "umbra.cpu.isa"
 local schema  = require "umbra.schema"
 
 local C = clib.C
 
-local cpu = {}
+local cpu = { extensions = isa.extensions, parse_isa = isa.parse_isa, isa_mask = isa.isa_mask }
 local Hart = { noun = "hart" }
 Hart.__index = Hart
 
@@ -35,22 +37,11 @@ cpu.OPTIONS = {
 }
 
 local TLB = { { "entries", type = "integer", default = 512, min = 16, max = 65536, power_of_two = true, help = "a kind and context" } }
--- What runs guest code. UMBRA_ENGINE and UMBRA_CODE say what is meant where nothing is said: specs are run in every engine.
-cpu.ENGINE = {
-  { "engine", type = "enum", values = { "t0", "t1", "auto", "lockstep" }, default = os.getenv "UMBRA_ENGINE" or "t0",
-    help = "what runs guest code: the interpreter; translated code; that where it is hot; both, compared" },
-  { "jit", type = "table", default = {}, help = "{ threshold = 30, code = \"32M\" }" },
-}
-local JIT = {
-  { "threshold", type = "integer", default = 30, min = 1, max = 1000000, help = "auto: how often a block is entered before it is translated" },
-  { "code", type = "size", default = os.getenv "UMBRA_CODE" or 2 ^ 25, min = 65536, max = 2 ^ 30, help = "memory for translated code" },
-}
-local ENGINES = { t0 = C.UM_ENGINE_T0, t1 = C.UM_ENGINE_T1, auto = C.UM_ENGINE_AUTO, lockstep = C.UM_ENGINE_LOCKSTEP }
 local LEVELS = { none = 0, sv39 = 3, sv48 = 4, sv57 = 5 }
 
 local OWN = {
   { "mem", type = "table", required = true }, { "clock", type = "table", required = true }, { "control", type = "table", required = true },
-  { "hartid", type = "integer", default = 0, min = 0 }, { "reset_pc", type = "address", default = 0 }, cpu.ENGINE[1], cpu.ENGINE[2],
+  { "hartid", type = "integer", default = 0, min = 0 }, { "reset_pc", type = "address", default = 0 }, engine.ROWS[1], engine.ROWS[2],
 }
 
 local REASONS = {
@@ -85,83 +76,6 @@ cpu.INTERRUPTS = {
 
 local MIP = { msip = 3, mtip = 7, seip = 9, meip = 11 }
 local PRIVILEGES = { [0] = "user", [1] = "supervisor", [3] = "machine" }
-
--- The instruction set ------------------------------------------------------------------------------------------------------
-
--- Names of the mask's bits: extensions, and "s" and "u" for the privilege modes.
-local function mask_names()
-  local list = {}
-  for name in ffi.string(C.um_riscv_extensions()):gmatch "%S+" do list[#list + 1] = name end
-  return list
-end
-
-local LETTERS = "iemafdqlcbkjtpvnh"               -- the canonical order of single letters (unprivileged manual, "Naming")
-
-local function rank(name)
-  if #name == 1 then return ("0%02d"):format(LETTERS:find(name, 1, true) or 99) end
-  return (name:sub(1, 1) == "z" and "1" or name:sub(1, 1) == "s" and "2" or "3") .. name
-end
-
--- The extensions this library knows, in the order of an ISA string.
-function cpu.extensions()
-  local list = {}
-  for _, name in ipairs(mask_names()) do
-    if name ~= "s" and name ~= "u" then list[#list + 1] = name end
-  end
-  table.sort(list, function(a, b) return rank(a) < rank(b) end)
-  return list
-end
-
--- What an extension brings along (unprivileged manual, "Naming"; only what is known here is added).
-local IMPLIES = {
-  g = { "i", "m", "a", "f", "d", "zicsr", "zifencei" }, d = { "f" }, f = { "zicsr" }, zicntr = { "zicsr" }, zihpm = { "zicsr" },
-  b = { "zba", "zbb", "zbs" },
-}
-
--- Extensions named by an ISA string and what they imply, in canonical order. Raises what is wrong with the string.
-function cpu.parse_isa(text)
-  if type(text) ~= "string" then fault.raise("an ISA string is text like rv64gc, not %s", schema.show(text)) end
-  local known, place = cpu.extensions(), {}
-  for i, name in ipairs(known) do place[name] = i end
-  local lower = text:lower()
-  local width, rest = lower:match "^rv(%d+)(.*)$"
-  if width ~= "64" then fault.raise("isa `%s`: must begin with rv64, like rv64gc", text) end
-  if rest:find "__" or rest:find "_$" then fault.raise("isa `%s`: an extension is missing behind `_`", text) end
-  local has = {}
-  local function add(name)
-    if not place[name] and not IMPLIES[name] then
-      fault.raise("isa `%s`: unknown extension `%s`%s", text, name, #name > 1 and schema.suggest(name, known) or "; known: " .. table.concat(known, ", "))
-    end
-    if has[name] then return end
-    has[name] = true
-    for _, more in ipairs(IMPLIES[name] or {}) do if place[more] then add(more) end end
-  end
-  local singles, others = rest:match "^(%l-)_(.*)$"
-  if not singles then singles, others = rest, "" end
-  local at = singles:find "[zsx]"                 -- rv64imafdczicsr: a long name may follow the letters directly
-  if at then
-    others = singles:sub(at) .. "_" .. others
-    singles = singles:sub(1, at - 1)
-  end
-  if singles:find "[^%l]" then fault.raise("isa `%s`: must look like rv64gc_zba_zbb", text) end
-  for letter in singles:gmatch "%l" do add(letter) end
-  for name in others:gmatch "[^_]+" do add(name) end
-  if not has.i then fault.raise("isa `%s`: the base i (or g) is missing", text) end
-  local list = {}
-  for _, name in ipairs(known) do if has[name] then list[#list + 1] = name end end
-  return list
-end
-
--- The mask of extensions for um_hart_options: those of an ISA string, and the privilege modes ("msu" by default).
-function cpu.isa_mask(text, modes)
-  local wanted, mask = {}, 0ULL
-  for _, name in ipairs(cpu.parse_isa(text)) do wanted[name] = true end
-  for mode in (modes or "msu"):gmatch "[su]" do wanted[mode] = true end
-  for i, name in ipairs(mask_names()) do
-    if wanted[name] then mask = bit.bor(mask, bit.lshift(1ULL, i - 1)) end
-  end
-  return mask
-end
 
 -- IR -----------------------------------------------------------------------------------------------------------------------
 
@@ -216,23 +130,18 @@ function cpu.check(options, where)
   return options
 end
 
--- Its number, the threshold and the bytes of code memory, of checked options.
-function cpu.engine(options) return ENGINES[options.engine], options.jit.threshold, options.jit.code end
-
-function cpu.check_jit(options, where) return schema.check(options, JIT, where) end
-
 function cpu.new(options)
   if type(options) ~= "table" then fault.raise("cpu.new takes a table, not %s", schema.show(options)) end
   local own, rest = {}, {}
   for key, value in pairs(options) do rest[key] = value end
   for _, row in ipairs(OWN) do own[row[1]], rest[row[1]] = rest[row[1]], nil end
   own = schema.check(own, OWN, "cpu")
-  own.jit = cpu.check_jit(own.jit, "cpu.jit")
+  own.jit = engine.check_jit(own.jit, "cpu.jit")
   rest = cpu.check(rest, "cpu")
   local o, why = ffi.new "struct um_hart_options", ffi.new "struct um_fault"
   o.extensions, o.hartid, o.reset_pc = cpu.isa_mask(rest.isa, rest.modes), own.hartid, bits.u64(own.reset_pc)
   o.tlb_entries, o.paging_levels, o.pmp_entries = rest.tlb.entries, LEVELS[rest.mmu], rest.pmp
-  o.engine, o.threshold, o.code_bytes = cpu.engine(own)
+  o.engine, o.threshold, o.code_bytes = engine.choose(own)
   o.misaligned_trap, o.fuse, o.semihosting = rest.misaligned == "trap", rest.fuse, rest.semihosting
   local ptr = C.um_hart_new(handle.pointer(own.mem, "mem", "cpu.mem"), handle.pointer(own.clock, "clock", "cpu.clock"),
     handle.pointer(own.control, "control", "cpu.control"), o, why)

@@ -7,13 +7,11 @@ local bit    = require "bit"
 local ffi    = require "ffi"
 local bits   = require "umbra.bits"
 local clib   = require "umbra.clib"
-local counters = require "umbra.counters"
-local cpu    = require "umbra.cpu"
+local engine = require "umbra.cpu.engine"
 local fault  = require "umbra.fault"
 local handle = require "umbra.handle"
-local image  = require "umbra.image"
+local isa    = require "umbra.cpu.isa"
 local schema = require "umbra.schema"
-local symbols = require "umbra.symbols"
 
 local C = clib.C
 local H = clib.host [[
@@ -27,6 +25,7 @@ ssize_t um_linux_pwrite(int fd, const void *from, size_t size, int64_t at) __asm
 int64_t um_linux_seek(int fd, int64_t at, int from) __asm__("lseek64");
 ]]
 
+-- Other modules are loaded where they are needed: a short program's time is mostly that of loading Lua.
 local linux = {}
 local Linux = { noun = "linux" }
 local made_once = {}                              -- what a process makes when it is first asked for: name -> function
@@ -57,7 +56,7 @@ linux.OPTIONS = {
   { "sysroot", type = "path", help = "folder in which absolute paths are tried first" },
   { "jail",    type = "path", help = "the only folder that it finds, and no sockets; holds for this process too, for good" },
   { "isa",     type = "string", default = linux.ISA, help = "instruction set" },
-  cpu.ENGINE[1], cpu.ENGINE[2],
+  engine.ROWS[1], engine.ROWS[2],
   { "fuse",    type = "boolean", default = true, help = "run fused sequences" },
   { "strace",  type = "boolean", default = false, help = "print every system call to standard error" },
   { "input",   type = "string", help = "bytes for its standard input; ours when not given" },
@@ -68,7 +67,7 @@ linux.OPTIONS = {
 function linux.check(options, where)
   options = schema.check(options, linux.OPTIONS, where)
   if options.engine == "lockstep" then fault.raise("`%s.engine`: lockstep compares machines; a process runs by t0, t1 or auto", where) end
-  options.jit = cpu.check_jit(options.jit, where .. ".jit")
+  options.jit = engine.check_jit(options.jit, where .. ".jit")
   if type(options.args) == "string" then
     local list = {}
     for word in options.args:gmatch "%S+" do list[#list + 1] = word end
@@ -129,8 +128,8 @@ function linux.new(options)
   local sysroot = options.sysroot and options.sysroot:gsub("(.)/+$", "%1")
   if sysroot and sysroot:sub(1, 1) ~= "/" then sysroot = require("umbra.host").folder() .. sysroot end
   o.jail = options.jail
-  o.engine, o.threshold, o.code_bytes = cpu.engine(options)
-  o.extensions, o.sysroot, o.fuse, o.strace = cpu.isa_mask(options.isa, "su"), sysroot, options.fuse, options.strace
+  o.engine, o.threshold, o.code_bytes = engine.choose(options)
+  o.extensions, o.sysroot, o.fuse, o.strace = isa.isa_mask(options.isa, "su"), sysroot, options.fuse, options.strace
   local path = linux.find(options.elf, sysroot)
   local argv = { options.name or options.elf, unpack(options.args) }
   local arguments, env = texts(argv, "args"), environment(options.env)
@@ -327,7 +326,7 @@ end
 
 -- How far behind the addresses in an ELF file the area `row` lies; nil: it is no ELF file's.
 local function bias_of(bytes, row)
-  local ok, parsed = pcall(image.parse, bytes, row.name)
+  local ok, parsed = pcall(require("umbra.image").parse, bytes, row.name)
   for _, segment in ipairs(ok and parsed.segments or {}) do
     local skew = segment.offset % 4096
     if segment.offset - skew == row.offset then return row.at - (tonumber(segment.virtual_at) - skew) end
@@ -336,7 +335,7 @@ end
 
 -- The names of what is mapped now: the program's, its interpreter's, its libraries'. Closed with the process.
 function made_once.symbols(self)
-  local names, done = symbols.new(), {}
+  local image, names, done = require "umbra.image", require("umbra.symbols").new(), {}
   for _, row in ipairs(self:map()) do
     if row.access:find "x" and not done[row.name] then
       done[row.name] = true
@@ -397,7 +396,7 @@ local function tally(self)
     if call.children > 0 then by_name_there[ffi.string(call.name)] = tonumber(call.children) end
     index = index + 1
   end
-  return counters.new {
+  return require("umbra.counters").new {
     instructions = tonumber(counts.instructions), accesses = tonumber(counts.accesses),
     blocks = { decoded = tonumber(counts.decoded), invalidated = tonumber(counts.invalidated) },
     calls = tonumber(counts.calls), calls_by_name = by_name, unknown_calls = tonumber(counts.unknown),
@@ -440,7 +439,7 @@ function Linux:report(result)
     lines[1] = lines[1] .. (", touching address 0x%s"):format(bit.tohex(bits.u64(at.address), 16):gsub("^0+(.)", "%1"))
     if overflowed(self, at.address) then lines[2] = "   that is just below its stack, which has overflowed" end
   end
-  local mask, text, pc = cpu.isa_mask(self.isa), ffi.new "char[128]", bits.u64(at.pc)
+  local mask, text, pc = isa.isa_mask(self.isa), ffi.new "char[128]", bits.u64(at.pc)
   for i = 0, 3 do
     local word = word_at(self, pc)
     if not word then break end

@@ -75,7 +75,7 @@ void blocks_flush(Hart *hart)
   tier1_flush(hart);
   free_pages(blocks, hart->mem);
   hart_flush_fetch(hart);                   // execute entries point at the pages just freed
-  memset(blocks->starts, 0, ARENA_SLOTS / 8);
+  memset(blocks->starts, 0, (blocks->used + 63) / 64 * sizeof *blocks->starts);           // none lies further on
   blocks->used = SCRATCH_SLOTS;
   blocks->invalidated += blocks->alive;
   blocks->generation++;

@@ -5,6 +5,7 @@
 -- SPDX-License-Identifier: MIT
 local cpu     = require "umbra.cpu"
 local devices = require "devices"
+local engine  = require "umbra.cpu.engine"
 local fault   = require "umbra.fault"
 local image   = require "umbra.image"
 local linux   = require "umbra.linux"
@@ -37,7 +38,7 @@ local TOP = {
   { "rate", type = "integer", min = 1, max = 10^12, help = "virtual clock: instructions a second of guest time, a hart; 100000000" },
   { "log", type = "string", help = "what is logged: exec,int:FILE;mmio:FILE" },
   { "log_limit", type = "size", min = 1, help = "bytes a log may have" },
-  cpu.ENGINE[1], cpu.ENGINE[2],
+  engine.ROWS[1], engine.ROWS[2],
   { "ring", type = "integer", default = 0, min = 0, max = ring.MOST, help = "instructions a hart remembers" },
   { "seed", type = "integer", min = 0, max = 2^53, help = "of random numbers for the guest; 0: the host's entropy; default 0, with a virtual clock 1" },
 }
@@ -201,7 +202,7 @@ function description.check(options)
     raw = raw, name = checked.name, log = checked.log, log_limit = checked.log_limit, ring = checked.ring,
     timebase = checked.timebase, rate = checked.clock == "virtual" and (checked.rate or RATE) or nil, seed = checked.seed,
   }, Description)
-  self.engine, self.jit = checked.engine, cpu.check_jit(checked.jit, "jit")
+  self.engine, self.jit = checked.engine, engine.check_jit(checked.jit, "jit")
   self.cpu, self.harts = check_cpu(checked.cpu)
   self.ram = schema.check(checked.ram, RAM, "ram")
   self.boot = schema.check(checked.boot, BOOT, "boot")

@@ -246,7 +246,8 @@ static bool accesses(const WindowCode *code, size_t offset)
 
 void jit_begin_sites(Jit *jit)
 {
-  while (jit->site_count && jit->sites[jit->site_count - 1].at >= jit->code.used) jit->site_count--;
+  // A call that ends a block has its place just behind it.
+  while (jit->site_count && jit->sites[jit->site_count - 1].at > jit->code.used) jit->site_count--;
   jit->in_window = (WindowCode){ .start = jit->code.run, .size = jit->code.size, .resume = jit->slow, .accesses = accesses };
 }
 

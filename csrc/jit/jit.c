@@ -60,6 +60,7 @@ UM_EXPORT int um_jit_pin(um_jit *jit, uint32_t row, uint32_t element, const char
   if (jit->enter) return fault_set(why, UM_EINVAL, "pins are chosen before the first translation");
   if (number < 0 || (!xmm && (1u << number & 0x8037))) return fault_set(why, UM_EINVAL, "%.20s is no register for a pin", reg);      // rax rcx rdx rsp rbp r15
   if (!xmm && jit->window.there && number == JIT_WINDOW_REG) return fault_set(why, UM_EINVAL, "r14 is the window's");
+  if (xmm && number == 15) return fault_set(why, UM_EINVAL, "xmm15 is no register for a pin");
   if (row >= guest->slot_count || element >= guest->slots[row].count || row >= PIN_ROWS || element > 63) return fault_set(why, UM_EINVAL, "no such slot for a pin");
   if (ir_bits(guest->slots[row].type) != 64) return fault_set(why, UM_EINVAL, "%s: a pin is a slot of 64 bits", guest->slots[row].name);
   for (unsigned i = 0; i < jit->pin_count; i++) {

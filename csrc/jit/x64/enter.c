@@ -7,6 +7,7 @@
 // ecx has what call_run passes on, edx instructions that were paid for and not done. The stack keeps 16 bytes alignment at calls.
 #include "jit/x64/lower_int.h"
 #include "base/fault.h"
+#include "base/fp.h"
 #include <stddef.h>
 
 static const Reg saved[] = { RBX, RBP, R12, R13, R14, R15 };
@@ -23,6 +24,15 @@ void emit_pins(const Jit *jit, Asm *as, bool load)
   }
 }
 
+static void emit_constants(Asm *as)
+{
+  const struct { int32_t at; uint64_t k; } list[] = { { FRAME_MASK, 0xffffffff00000000u }, { FRAME_NAN_D, FP_CANON_D }, { FRAME_NAN_S, FP_CANON_S } };
+  for (unsigned i = 0; i < sizeof list / sizeof list[0]; i++) {
+    x64_mov_mi(as, W4, x64_mem(RSP, list[i].at), (int32_t)list[i].k);
+    x64_mov_mi(as, W4, x64_mem(RSP, list[i].at + 4), (int32_t)(list[i].k >> 32));
+  }
+}
+
 static uint8_t *emit_enter(const Jit *jit, Asm *as)
 {
   uint8_t *at = as->at;
@@ -30,6 +40,8 @@ static uint8_t *emit_enter(const Jit *jit, Asm *as)
   x64_sub_ri(as, W8, RSP, FRAME_SIZE);
   x64_mov_rr(as, W8, RBP, RSI);
   x64_mov_mr(as, W8, x64_mem(RSP, FRAME_RUN), RDX);
+  emit_constants(as);
+  x64_movsd_xm(as, XMM_BOX, x64_mem(RSP, FRAME_MASK));
   x64_mov_rr(as, W8, RAX, RDI);
   x64_mov_rm(as, W8, R15, x64_mem(RDX, offsetof(JitRun, left)));
   if (jit->window.there) x64_mov_rm(as, W8, (Reg)JIT_WINDOW_REG, x64_mem(RBP, (int32_t)jit->window.base - (int32_t)jit->bias));
@@ -102,6 +114,7 @@ static uint8_t *emit_call(const Jit *jit, Asm *as, bool gives_run)
   x64_lea_rm(as, W8, RDX, x64_mem(RSP, FRAME_RESULTS + 16));
   x64_call_r(as, RAX);
   emit_pins(jit, as, true);
+  x64_movsd_xm(as, XMM_BOX, x64_mem(RSP, FRAME_MASK + 16));
   x64_add_ri(as, W8, RSP, 8);
   x64_ret(as);
   return at;

@@ -60,7 +60,8 @@ static void emit_arithmetic(Lower *l, Ref ref)
   define_xmm(l, ref, dst);
 }
 
-// A NaN of a product inf * 0 and a quiet NaN is invalid, which the host may not say: C does it again.
+// A NaN of a product inf * 0 and a quiet NaN is invalid, which the host may not say: C does it again, with a NaN as the summand, which
+// gives the same NaN and the flag that the product raises.
 static void emit_fma(Lower *l, Ref ref)
 {
   Asm *as = &l->as;
@@ -70,15 +71,17 @@ static void emit_fma(Lower *l, Ref ref)
     emit_by_call(l, ref);
     return;
   }
-  Xmm a = use_xmm(l, ins->a), b = use_xmm(l, ins->b), c = use_xmm(l, ins->c), dst = new_xmm(l);
+  Xmm a = use_xmm(l, ins->a), b = use_xmm(l, ins->b), c = use_xmm(l, ins->c);
   used(l, ins->a);
   used(l, ins->b);
   used(l, ins->c);
-  x64_movaps_xx(as, dst, c);
+  Xmm dst = result_xmm(l, ref, c);
+  if (dst != c && (dst == a || dst == b)) dst = new_xmm(l);
+  if (dst != c) x64_movaps_xx(as, dst, c);
   is_double ? x64_vfmadd231sd_xxx(as, dst, a, b) : x64_vfmadd231ss_xxx(as, dst, a, b);
   is_double ? x64_ucomisd_xx(as, dst, dst) : x64_ucomiss_xx(as, dst, dst);
   Site nan = x64_jcc(as, CC_P);
-  add_site(l, ref, nan, (JitSite){ .operand = { SITE_XMM + a, SITE_XMM + b, SITE_XMM + c }, .to = SITE_XMM + dst });
+  add_site(l, ref, nan, (JitSite){ .operand = { SITE_XMM + a, SITE_XMM + b, SITE_CONST }, .k = -1, .to = SITE_XMM + dst });
   define_xmm(l, ref, dst);
 }
 
@@ -167,10 +170,7 @@ static void emit_other_float(Lower *l, Ref ref)
 void emit_nan(Lower *l, const Stub *stub)
 {
   Asm *as = &l->as;
-  x64_push_r(as, RAX);
-  x64_load_constant(as, RAX, stub->kind == STUB_NAN_D ? 0x7ff8000000000000u : 0x7fc00000u);
-  x64_movd_xr(as, W8, stub->reg, RAX);
-  x64_pop_r(as, RAX);
+  x64_movsd_xm(as, stub->reg, x64_mem(RSP, stub->kind == STUB_NAN_D ? FRAME_NAN_D : FRAME_NAN_S));
   Site back = x64_jmp(as);
   if (!as->full) x64_patch(back, stub->back);
 }
@@ -202,16 +202,15 @@ static void emit_compare(Lower *l, Ref ref)
 static void emit_box(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref);
-  Reg dst = new_reg(l), ones = new_reg(l);
-  copy_to(l, dst, ins->a, false, false);
+  Xmm a = use_xmm(l, ins->a);
   used(l, ins->a);
-  x64_mov_rr(&l->as, W4, dst, dst);
-  x64_load_constant(&l->as, ones, 0xffffffff00000000u);
-  x64_or_rr(&l->as, W8, dst, ones);
-  define_reg(l, ref, dst);
+  Xmm dst = result_xmm(l, ref, a);
+  if (dst != a) x64_movaps_xx(&l->as, dst, a);
+  x64_orps_xx(&l->as, dst, XMM_BOX);
+  define_xmm(l, ref, dst);
 }
 
-static void emit_unbox(Lower *l, Ref ref)
+static void unbox_in_reg(Lower *l, Ref ref)
 {
   Asm *as = &l->as;
   const IrIns *ins = ins_at(l, ref);
@@ -224,6 +223,27 @@ static void emit_unbox(Lower *l, Ref ref)
   x64_load_constant(as, other, 0x7fc00000u);           // mov: the flags stay
   x64_cmov_rr(as, CC_NE, W4, dst, other);
   define_reg(l, ref, dst);
+}
+
+// What was boxed in this block is the slot itself; else one test says that the upper half is ones (and a site what it is if not).
+static void emit_unbox(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  if (slot_is_boxed(l, ins->a)) {
+    share(l, ref, ins->a);
+    return;
+  }
+  if (l->values[ins->a].where != IN_SLOT || !(l->jit->features >> FEATURE_SSE41 & 1)) {
+    unbox_in_reg(l, ref);
+    return;
+  }
+  Xmm a = use_xmm(l, ins->a), dst = new_xmm(l);
+  used(l, ins->a);
+  x64_movaps_xx(as, dst, a);
+  x64_ptest_xx(as, a, XMM_BOX);                        // carry: there is no bit of the second that the first has not
+  add_site(l, ref, x64_jcc(as, CC_AE), (JitSite){ .operand = { SITE_XMM + a }, .to = SITE_XMM + dst });
+  define_xmm(l, ref, dst);
 }
 
 Emit *const emit_float[IR_OPS] = {

@@ -375,6 +375,7 @@ static void emit_fence(Lower *l, Ref ref)
 // Whatever is not worth code of its own: integers up to 64 bits and floats.
 uint64_t jit_computed(const JitRun *run, IrIns ins, unsigned from, const IrValue *args)
 {
+  if (ins.op == IR_UNBOX) return args[0].w[0] >> 32 == UINT32_MAX ? (uint32_t)args[0].w[0] : FP_CANON_S;
   if (!(ir_info[ins.op].effects & EFFECT_FLAGS)) return ir_eval_int(ins.op, ir_bits(ins.type), ir_bits(from), args[0].w[0], args[1].w[0]);
   unsigned rm = ir_rounding(ins.op, ins.aux, ((const uint8_t *)run->state)[run->guest->rounding]);
   return ir_eval_float(ins.op, ins.type, from, rm, args[0].w[0], args[1].w[0], args[2].w[0]);
@@ -493,7 +494,7 @@ static void emit_stubs(Lower *l)
 
 static void begin(Lower *l)
 {
-  uint32_t regs = 0xffff & ~(1u << RSP | 1u << RBP | 1u << R15 | (uint32_t)l->jit->window.there << JIT_WINDOW_REG), xmms = 0xffff;
+  uint32_t regs = 0xffff & ~(1u << RSP | 1u << RBP | 1u << R15 | (uint32_t)l->jit->window.there << JIT_WINDOW_REG), xmms = 0xffff & ~(1u << XMM_BOX);
   for (unsigned i = 0; i < l->jit->pin_count; i++) {
     const JitPin *pin = &l->jit->pins[i];
     *(pin->xmm ? &xmms : &regs) &= ~(1u << pin->reg);

@@ -3,14 +3,17 @@
 //
 // One walk, no passes. A value is where it is cheapest until somebody wants it elsewhere: a constant, a slot that has not been
 // written since, a register, the stack. Integers narrower than their register have anything above their width, i1 excepted,
-// which is 0 or 1. Registers that no pin took are for values; RSP, RBP and R15 are not.
+// which is 0 or 1. Registers that no pin took are for values; RSP, RBP and R15 are not, nor is R14 in a window, nor XMM15, which holds
+// what a boxed single has above it.
 #pragma once
 #include "jit/jit.h"
 #include "jit/x64/asm.h"
 
-enum { FRAME_ARGS = 0, FRAME_RESULTS = 32 * HELPER_ARGS, FRAME_VALUE = FRAME_RESULTS + 32 * HELPER_RESULTS, FRAME_RUN = FRAME_VALUE + 8,
-       FRAME_SAVED = FRAME_RUN + 8, FRAME_HOMES = FRAME_SAVED + 8 * 32, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
+// Constants come first, where they have short addresses.
+enum { FRAME_MASK = 0, FRAME_NAN_D = 8, FRAME_NAN_S = 16, FRAME_ARGS = 32, FRAME_RESULTS = FRAME_ARGS + 32 * HELPER_ARGS, FRAME_VALUE = FRAME_RESULTS + 32 * HELPER_RESULTS, FRAME_RUN = FRAME_VALUE + 8,
+       FRAME_HOMES = FRAME_RUN + 8, HOMES = 256, FRAME_SIZE = FRAME_HOMES + 8 * HOMES + 8 };
 
+enum { XMM_BOX = 15 };
 typedef enum Where { NOWHERE, IN_CONST, IN_SLOT, IN_SUM, IN_REG, IN_XMM, IN_HOME } Where;
 
 typedef struct Value {
@@ -53,6 +56,7 @@ typedef struct Lower {
   // Registers that hold what a slot of 64 bits holds in the state, besides or instead of a value: slot plus 1, 0: none.
   uint16_t  copy[16], copy_xmm[16];
   uint32_t  copies, copies_xmm;          // bits of those that do
+  uint64_t  boxed;                       // slots of floats, by element, that hold boxed singles
   unsigned  hand;                        // whose turn it is to be overwritten
   Ref       aliases[ALIASES_MOST];
   unsigned  alias_count;
@@ -96,6 +100,7 @@ void share(Lower *l, Ref ref, Ref from);               // the same bits under an
 // Where the result is wanted, after its operands were used: a pin, else the first operand's register if that is dead.
 Reg  result_reg(Lower *l, Ref ref, Reg first);
 Xmm  result_xmm(Lower *l, Ref ref, Xmm first);
+bool slot_is_boxed(const Lower *l, Ref ref);           // it is a slot that holds a boxed single
 bool wants_xmm(const Lower *l, Ref ref);               // it goes straight to a slot that lives in an XMM register
 bool in_xmm_now(const Lower *l, Ref ref);
 bool slot_is_near(const Lower *l, int64_t slot);       // an address in it lies in the window or right beside it

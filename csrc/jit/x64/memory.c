@@ -31,7 +31,7 @@ static void emit_load(Lower *l, const IrIns *ins, unsigned dst, bool xmm, Mem m)
   bool is_signed = ins->aux & MEM_SIGNED;
   Reg reg = (Reg)dst;
   if (xmm) {
-    x64_movsd_xm(as, (Xmm)dst, m);
+    (ins->aux & MEM_SIZE) == 3 ? x64_movsd_xm(as, (Xmm)dst, m) : x64_movss_xm(as, (Xmm)dst, m);
     return;
   }
   switch (ins->aux & MEM_SIZE) {
@@ -75,7 +75,8 @@ static void finish(Lower *l, Ref ref, Site from, const Place *place, const Value
     emit_store(l, ins, value, m);
     used(l, ins->b);
   } else {
-    bool xmm = ins->type == IR_I64 && (ins->aux & MEM_SIZE) == 3 && wants_xmm(l, ref);
+    bool whole = (ins->aux & MEM_SIZE) == 3 || ((ins->aux & MEM_SIZE) == 2 && !(ins->aux & MEM_SIGNED));
+    bool xmm = ins->type == IR_I64 && whole && wants_xmm(l, ref);
     unsigned dst = xmm ? result_xmm(l, ref, 0) : (unsigned)result_reg(l, ref, place->reg);
     site.to = (uint8_t)(dst + (xmm ? SITE_XMM : 0));
     fault = l->as.at;

@@ -429,7 +429,10 @@ void share(Lower *l, Ref ref, Ref from)
 static const IrIns *next_set(const Lower *l, Ref ref)
 {
   const Ir *ir = l->ir;
-  if (ref + 1 < ir->count && ir->ins[ref + 1].op == IR_BITCAST && ir->ins[ref + 1].a == ref && l->values[ref].uses == 1) ref++;
+  for (; ref + 1 < ir->count && ir->ins[ref + 1].a == ref && l->values[ref].uses == 1; ref++) {
+    unsigned op = ir->ins[ref + 1].op;
+    if (op != IR_BITCAST && op != IR_BOX && (op != IR_TRUNC || ir->ins[ref + 1].type != IR_I32)) break;
+  }
   const IrIns *next = &ir->ins[ref + 1];
   return ref + 1 < ir->count && next->op == IR_SET && next->a == ref && l->values[ref].uses == 1 ? next : NULL;
 }
@@ -444,6 +447,18 @@ static const JitPin *wanted_pin(const Lower *l, Ref ref)
     if (other->uses && other->where == IN_SLOT && other->k == next->imm) return NULL;
   }
   return pin_at(l, next->imm);
+}
+
+// The bit in l->boxed of a slot whose row has pins in XMM registers.
+static uint64_t boxed_bit(const Lower *l, int64_t slot)
+{
+  bool floats = slot >> 8 < PIN_ROWS && l->jit->xmm_rows == 1u << (slot >> 8);
+  return floats && (slot & 255) < 64 ? 1ull << (slot & 255) : 0;
+}
+
+bool slot_is_boxed(const Lower *l, Ref ref)
+{
+  return l->values[ref].where == IN_SLOT && l->boxed & boxed_bit(l, l->values[ref].k);
 }
 
 bool wants_xmm(const Lower *l, Ref ref)
@@ -544,6 +559,8 @@ void write_slot(Lower *l, int64_t slot, Ref ref)
   }
   forget_slot(l, slot);
   forget_near(l, slot);
+  l->boxed &= ~boxed_bit(l, slot);
+  if (ins_at(l, ref)->op == IR_BOX) l->boxed |= boxed_bit(l, slot);
   if (ref == l->moved) note_near(l, slot, l->moved_slack);
   const JitPin *pin = pin_at(l, slot);
   if (!pin) store_slot(l, slot, ref);
@@ -560,7 +577,7 @@ void spill_all(Lower *l, bool slots_too)
     Ref ref = l->aliases[i];
     if (l->values[ref].uses && l->values[ref].where == IN_SLOT) detach(l, ref);
   }
-  if (slots_too) l->alias_count = l->near_count = 0;
+  if (slots_too) l->alias_count = l->near_count = 0, l->boxed = 0;
   for (unsigned i = 0; i < 16; i++) {
     if (l->in_reg[i]) spill_reg(l, (Reg)i);
     if (l->in_xmm[i]) spill_xmm(l, (Xmm)i);

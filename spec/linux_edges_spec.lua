@@ -77,6 +77,52 @@ describe("the report of a fault", function()
   end)
 end)
 
+describe("system calls", function()
+  it("answer as the host's kernel does: files, events, processes, every operation of futexes", function()
+    local source = "spec/guest/linux/calls.c"
+    local guest, native = riscv.compile(source, folder.path .. "/calls"), riscv.native(source, folder.path .. "/calls-native")
+    local expected, code = tree.run(("mkdir %s/1 %s/2 && LD_PRELOAD= %s %s/1"):format(folder.path, folder.path, native, folder.path))
+    assert.equal(0, code)
+    local result = riscv.exec { guest, folder.path .. "/2" }
+    assert.equal(expected, result.out)
+    assert.matches("FUTEX_LOCK_PI, 0, NULL, NULL, 0%) = 0 \nalarmed 1\n", expected)
+    assert.equal(0, result.code)
+  end)
+
+  it("tell of the processors what the ISA string says", function()
+    local guest = riscv.compile([[
+      #define _GNU_SOURCE
+      #include <sched.h>
+      #include <stdint.h>
+      #include <stdio.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      typedef struct { int64_t key; uint64_t value; } Pair;
+      static long probe(Pair *pairs, long count, long bytes, void *set, long flags) { return syscall(258, pairs, count, bytes, set, flags); }
+      int main(void)
+      {
+        Pair pairs[] = { { 3 }, { 4 }, { 5 }, { 6 }, { 7 }, { 9 }, { 99 }, { -5 } }, base = { 3, 1 }, zba = { 4, 1 << 3 }, unknown = { 99 };
+        cpu_set_t none, one;
+        printf("%ld", probe(pairs, 8, 0, 0, 0));
+        for (int i = 0; i < 8; i++) printf(" %ld:%lx", (long)pairs[i].key, (long)pairs[i].value);
+        CPU_ZERO(&none);
+        CPU_ZERO(&one);
+        CPU_SET(sched_getcpu(), &one);
+        printf("\n%ld", probe(&base, 1, sizeof none, &none, 1)), printf(" %d", CPU_COUNT(&none) > 0);
+        printf(" %ld", probe(&zba, 1, sizeof one, &one, 1)), printf(" %d", CPU_COUNT(&one));
+        printf(" %ld", probe(&unknown, 1, sizeof none, &none, 1)), printf(" %d %ld", CPU_COUNT(&none), (long)unknown.key);
+        printf(" %ld %ld\n", probe(&base, 1, 0, 0, 1), probe(&base, 1, 0, 0, 2));
+        return 0;
+      }
+    ]], folder.path .. "/probe")
+    local function said(isa) return riscv.exec({ "--cpu", isa, guest }).out end
+    local tail = " 7:3fffffffff 9:3 -1:0 -1:0\n0 1 0 %d 0 0 -1 -1 -1\n"
+    assert.equal("0 3:1 4:3 5:3 6:0" .. tail:format(0), said "rv64gc")
+    assert.equal("0 3:1 4:3b 5:3 6:0" .. tail:format(1), said "rv64gc_zba_zbb_zbs")
+    assert.equal("0 3:1 4:10008000000cb 5:3 6:40" .. tail:format(1), said "rv64gc_zba_zbc_zicboz_zicond_zawrs")
+  end)
+end)
+
 describe("--stats", function()
   it("adds up what the children did", function()
     local path = riscv.compile([[

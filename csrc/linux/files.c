@@ -295,8 +295,8 @@ int64_t call_openat(Thread *thread, const uint64_t *a)
 int64_t call_openat2(Thread *thread, const uint64_t *a)
 {
   struct open_how how;
-  if (a[3] != sizeof how) return a[3] < sizeof how ? -EINVAL : -E2BIG;
-  if (!get(thread, a[2], &how, sizeof how)) return -EFAULT;
+  int64_t error = get_grown(thread, a[2], a[3], &how, sizeof how, sizeof how);
+  if (error) return error;
   return open_how(thread, a, &how);
 }
 
@@ -437,6 +437,9 @@ int64_t call_preadv(Thread *thread, const uint64_t *a) { return vector_call(thre
 int64_t call_pwritev(Thread *thread, const uint64_t *a) { return vector_call(thread, a, SYS_pwritev); }
 int64_t call_preadv2(Thread *thread, const uint64_t *a) { return vector_call(thread, a, SYS_preadv2); }
 int64_t call_pwritev2(Thread *thread, const uint64_t *a) { return vector_call(thread, a, SYS_pwritev2); }
+
+// The host's pages of guest memory: what the guest writes there later is seen, as natively.
+int64_t call_vmsplice(Thread *thread, const uint64_t *a) { return vector_call(thread, a, SYS_vmsplice); }
 
 // -- Sockets and events -----------------------------------------------------------------------------------------------------
 

@@ -114,9 +114,8 @@ int64_t call_clone3(Thread *thread, const uint64_t *a)
 {
   // flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, then what asks for more than is done here
   uint64_t given[11] = { 0 };
-  if (a[1] < 64) return -EINVAL;
-  if (a[1] > sizeof given) return -E2BIG;
-  if (!get(thread, a[0], given, a[1])) return -EFAULT;
+  int64_t error = get_grown(thread, a[0], a[1], given, 64, sizeof given);
+  if (error) return error;
   if (given[0] & (CSIGNAL | CLONE_DETACHED) || given[4] > SIGNALS || given[8] || given[9] || given[10]) return -EINVAL;
   if (!given[5] != !given[6]) return -EINVAL;
   Start start = { .flags = given[0], .parent_tid = given[3], .child_tid = given[2], .pidfd = given[1] };

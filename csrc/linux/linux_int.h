@@ -148,6 +148,10 @@ static inline bool guest_pointer(Process *process, uint64_t gva, void **host)
 static inline bool get(const Thread *thread, uint64_t gva, void *to, uint64_t size) { return window_read(&thread->process->window, gva, to, size); }
 static inline bool put(const Thread *thread, uint64_t gva, const void *from, uint64_t size) { return window_write(&thread->process->window, gva, from, size); }
 
+// A structure that may grow in later versions: `known` bytes of it, zeros where the guest's is shorter (it has at least `least`). What
+// is behind must be zeros. 0, -EINVAL, -E2BIG, -EFAULT.
+int64_t get_grown(const Thread *thread, uint64_t gva, uint64_t size, void *to, uint64_t least, uint64_t known);
+
 // blocking.S in C: makes a call of the host unless thread->hart wants attention, without a gap between look and call. A result or
 // -errno; -RESTART: not made.
 long linux_blocking(_Atomic uint32_t *attention, long number, long a0, long a1, long a2, long a3, long a4, long a5);
@@ -251,9 +255,10 @@ typedef int64_t Call(Thread *thread, const uint64_t *a);
 Call call_brk, call_mmap, call_munmap, call_mprotect, call_mremap, call_madvise, call_memory_range, call_flush_icache;
 Call call_rt_sigaction, call_rt_sigprocmask, call_rt_sigreturn, call_sigaltstack, call_rt_sigsuspend, call_rt_sigtimedwait, call_kill, call_tkill, call_tgkill,
      call_rt_sigqueueinfo, call_rt_tgsigqueueinfo, call_rt_sigpending, call_signalfd4;
-Call call_clone, call_clone3, call_exit, call_exit_group, call_execve, call_execveat, call_set_tid_address, call_set_robust_list, call_get_robust_list, call_futex;
+Call call_clone, call_clone3, call_exit, call_exit_group, call_execve, call_execveat, call_set_tid_address, call_set_robust_list, call_get_robust_list, call_futex, call_futex_waitv,
+     call_futex_requeue;
 Call call_openat, call_close, call_close_range, call_dup, call_dup3, call_fcntl, call_ioctl, call_fstat, call_newfstatat, call_readlinkat, call_getcwd,
      call_readv, call_writev, call_preadv, call_pwritev, call_preadv2, call_pwritev2, call_openat2, call_symlinkat;
-Call call_sendmsg, call_recvmsg, call_sendmmsg, call_recvmmsg, call_setsockopt, call_getsockopt, call_epoll_ctl, call_epoll_pwait, call_epoll_pwait2,
+Call call_sendmsg, call_recvmsg, call_sendmmsg, call_recvmmsg, call_setsockopt, call_getsockopt, call_vmsplice, call_epoll_ctl, call_epoll_pwait, call_epoll_pwait2,
      call_ppoll, call_pselect6;
 Call call_uname, call_prctl, call_prlimit64, call_getrlimit, call_setrlimit, call_hwprobe, call_personality;

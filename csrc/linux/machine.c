@@ -2,12 +2,28 @@
 // SPDX-License-Identifier: MIT
 #include "linux/linux_int.h"
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+
+int64_t get_grown(const Thread *thread, uint64_t gva, uint64_t size, void *to, uint64_t least, uint64_t known)
+{
+  enum { PAGE = 4096 };
+  uint8_t more[PAGE];
+  if (size < least) return -EINVAL;
+  if (size > PAGE) return -E2BIG;
+  memset(to, 0, known);
+  if (!get(thread, gva, to, size < known ? size : known)) return -EFAULT;
+  if (size <= known) return 0;
+  if (!get(thread, gva + known, more, size - known)) return -EFAULT;
+  for (uint64_t i = 0; i < size - known; i++)
+    if (more[i]) return -E2BIG;
+  return 0;
+}
 
 int64_t call_uname(Thread *thread, const uint64_t *a)
 {
@@ -27,14 +43,25 @@ int64_t call_personality(Thread *thread, const uint64_t *a)
 
 int64_t call_prctl(Thread *thread, const uint64_t *a)
 {
-  void *pointer = (void *)(uintptr_t)a[1];
+  enum { GET_AUXV = 0x41555856 };
+  Process *p = thread->process;
+  void *pointer = (void *)(uintptr_t)a[1], *name;
   switch ((int)a[0]) {
+  case PR_GET_TID_ADDRESS: return put(thread, a[1], &thread->clear_tid, 8) ? 0 : -EFAULT;
+  case GET_AUXV: {
+    uint64_t bytes = p->auxv_words * 8;
+    if (a[3] || a[4]) return -EINVAL;
+    return put(thread, a[1], p->auxv, a[2] < bytes ? a[2] : bytes) ? (int64_t)bytes : -EFAULT;
+  }
+  case PR_SET_VMA:                           // a name for anonymous memory
+    if (a[1] != PR_SET_VMA_ANON_NAME || !window_holds(a[2], a[3]) || !guest_pointer(p, a[4], &name)) return -EINVAL;
+    return host_call(thread, SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, (long)(p->window.base + a[2]), (long)a[3], (long)name, 0);
   case PR_SET_NAME: case PR_GET_NAME: case PR_GET_PDEATHSIG: case PR_GET_CHILD_SUBREAPER:
-    if (!guest_pointer(thread->process, a[1], &pointer)) return -EFAULT;
+    if (!guest_pointer(p, a[1], &pointer)) return -EFAULT;
     break;
   case PR_SET_PDEATHSIG: case PR_SET_CHILD_SUBREAPER: case PR_GET_DUMPABLE: case PR_SET_DUMPABLE: case PR_GET_KEEPCAPS: case PR_SET_KEEPCAPS:
   case PR_SET_TIMERSLACK: case PR_GET_TIMERSLACK: case PR_SET_NO_NEW_PRIVS: case PR_GET_NO_NEW_PRIVS: case PR_CAPBSET_READ: case PR_GET_SECUREBITS:
-  case PR_CAP_AMBIENT:
+  case PR_CAP_AMBIENT: case PR_SET_THP_DISABLE: case PR_GET_THP_DISABLE:
     break;
   default: return -EINVAL;
   }
@@ -72,12 +99,14 @@ int64_t call_setrlimit(Thread *thread, const uint64_t *a) { return limit(thread,
 // -- riscv_hwprobe ----------------------------------------------------------------------------------------------------------
 
 // Keys of arch/riscv/include/uapi/asm/hwprobe.h.
-enum { KEY_MVENDORID, KEY_MARCHID, KEY_MIMPID, KEY_BASE, KEY_IMA_EXT, KEY_CPUPERF, KEY_ZICBOZ_SIZE };
+enum { KEY_MVENDORID, KEY_MARCHID, KEY_MIMPID, KEY_BASE, KEY_IMA_EXT, KEY_CPUPERF, KEY_ZICBOZ_SIZE, KEY_HIGHEST_ADDRESS, KEY_TIME_HERTZ, KEY_MISALIGNED };
+enum { WHICH_CPUS = 1, FAST = 3, IMA = 1 };
 
 static uint64_t ima_extensions(uint64_t has)
 {
   static const struct { int extension, bit; } rows[] = {
     { EXT_D, 0 }, { EXT_C, 1 }, { EXT_ZBA, 3 }, { EXT_ZBB, 4 }, { EXT_ZBS, 5 }, { EXT_ZICBOZ, 6 }, { EXT_ZBC, 7 },
+    { EXT_ZICOND, 35 }, { EXT_ZAWRS, 48 },
   };
   uint64_t bits = 0;
   for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -85,21 +114,63 @@ static uint64_t ima_extensions(uint64_t has)
   return bits;
 }
 
-int64_t call_hwprobe(Thread *thread, const uint64_t *a)
+typedef struct Pair { int64_t key; uint64_t value; } Pair;
+
+// Unknown keys become -1.
+static void answer(const Thread *thread, Pair *pair)
 {
-  struct { int64_t key; uint64_t value; } pair;
   uint64_t has = thread->process->options.extensions;
-  if (a[4]) return -EINVAL;
+  switch (pair->key) {
+  case KEY_MVENDORID: case KEY_MARCHID: case KEY_MIMPID: pair->value = 0; break;
+  case KEY_BASE:        pair->value = IMA; break;
+  case KEY_IMA_EXT:     pair->value = ima_extensions(has); break;
+  case KEY_CPUPERF: case KEY_MISALIGNED: pair->value = FAST; break;
+  case KEY_ZICBOZ_SIZE: pair->value = has >> EXT_ZICBOZ & 1 ? 64 : 0; break;
+  case KEY_HIGHEST_ADDRESS: pair->value = WINDOW_BYTES - 1; break;
+  case KEY_TIME_HERTZ:  pair->value = thread->hart->clock->hertz; break;
+  default:              pair->key = -1; pair->value = 0; break;
+  }
+}
+
+// All processors are alike: whether they have what a pair asks for. Keys that are sets of bits ask for these at least.
+static bool matches(const Thread *thread, const Pair *asked)
+{
+  Pair pair = *asked;
+  answer(thread, &pair);
+  bool bits = asked->key == KEY_BASE || asked->key == KEY_IMA_EXT || asked->key == KEY_CPUPERF;
+  return pair.key >= 0 && (bits ? (pair.value & asked->value) == asked->value : pair.value == asked->value);
+}
+
+// Which of the processors in a set match all pairs: the set itself, or none.
+static int64_t which(Thread *thread, const uint64_t *a)
+{
+  Pair pair;
+  uint8_t set[CPU_SETSIZE / 8], online[CPU_SETSIZE / 8] = { 0 };
+  uint64_t bytes = a[2] < sizeof set ? a[2] : sizeof set;
+  bool all = true, empty = true;
+  if (!a[2] || !a[3]) return -EINVAL;
+  if (!get(thread, a[3], set, bytes)) return -EFAULT;
+  if (syscall(SYS_sched_getaffinity, 0, sizeof online, online) < 0) return -errno;
+  for (uint64_t i = 0; i < bytes; i++) empty &= !set[i];
   for (uint64_t i = 0; i < a[1]; i++) {
     if (!get(thread, a[0] + 16 * i, &pair, sizeof pair)) return -EFAULT;
-    switch (pair.key) {
-    case KEY_MVENDORID: case KEY_MARCHID: case KEY_MIMPID: pair.value = 0; break;
-    case KEY_BASE:        pair.value = 1; break;                       // IMA
-    case KEY_IMA_EXT:     pair.value = ima_extensions(has); break;
-    case KEY_CPUPERF:     pair.value = 3; break;                       // misaligned accesses are fast
-    case KEY_ZICBOZ_SIZE: pair.value = has >> EXT_ZICBOZ & 1 ? 64 : 0; break;
-    default:              pair.key = -1; pair.value = 0; break;
-    }
+    Pair known = pair;
+    answer(thread, &known);
+    if (known.key < 0 && !put(thread, a[0] + 16 * i, &known, sizeof known)) return -EFAULT;
+    all &= matches(thread, &pair);
+  }
+  for (uint64_t i = 0; i < bytes; i++) set[i] = all ? (uint8_t)(online[i] & (empty ? 0xff : set[i])) : 0;
+  return put(thread, a[3], set, bytes) ? 0 : -EFAULT;
+}
+
+int64_t call_hwprobe(Thread *thread, const uint64_t *a)
+{
+  Pair pair;
+  if (a[4] & ~(uint64_t)WHICH_CPUS) return -EINVAL;
+  if (a[4]) return which(thread, a);
+  for (uint64_t i = 0; i < a[1]; i++) {
+    if (!get(thread, a[0] + 16 * i, &pair, sizeof pair)) return -EFAULT;
+    answer(thread, &pair);
     if (!put(thread, a[0] + 16 * i, &pair, sizeof pair)) return -EFAULT;
   }
   return 0;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -425,23 +426,24 @@ int64_t call_munmap(Thread *thread, const uint64_t *a) { return memory_unmap(thr
 int64_t call_mprotect(Thread *thread, const uint64_t *a) { return memory_protect(thread, a[0], a[1], (int)a[2]); }
 int64_t call_mremap(Thread *thread, const uint64_t *a) { return memory_move(thread, a[0], a[1], a[2], (int)a[3], a[4]); }
 
-// A call of the host over a range of mapped guest memory: msync, mlock, munlock, mincore.
+// A call of the host over a range of mapped guest memory: msync, mlock, mlock2, munlock, mincore. Locking rounds to pages.
 int64_t call_memory_range(Thread *thread, const uint64_t *a)
 {
-  static const struct { int guest, host; } calls[] = { { 227, 26 }, { 228, 149 }, { 229, 150 }, { 232, 27 } };
+  static const struct { int guest; long host; bool locks; } calls[] = {
+    { 227, SYS_msync, false }, { 228, SYS_mlock, true }, { 229, SYS_munlock, true }, { 232, SYS_mincore, false }, { 284, SYS_mlock2, true },
+  };
   Process *p = thread->process;
-  long host = 0;
-  for (unsigned i = 0; i < 4; i++)
-    if (calls[i].guest == (int)thread->hart->x[REG_A7]) host = calls[i].host;
-  uint64_t size = round_up(a[1]);
-  if (a[0] & (PAGE - 1)) return -EINVAL;
+  unsigned i = 0;
+  while (calls[i].guest != (int)thread->hart->x[REG_A7]) i++;
+  uint64_t skew = a[0] & (PAGE - 1), at = a[0] - skew, size = round_up(a[1] + skew);
+  if (skew && !calls[i].locks) return -EINVAL;
   if (size < a[1]) return -ENOMEM;
   void *third = (void *)(uintptr_t)a[2];
-  if (host == 27 && !guest_pointer(p, a[2], &third)) return -EFAULT;
+  if (calls[i].host == SYS_mincore && !guest_pointer(p, a[2], &third)) return -EFAULT;
   pthread_mutex_lock(&p->memory);
-  bool mapped = memory_mapped(p, a[0], size);
+  bool mapped = memory_mapped(p, at, size);
   pthread_mutex_unlock(&p->memory);
-  return mapped ? host_call(thread, host, (long)(p->window.base + a[0]), (long)size, (long)third, 0, 0, 0) : -ENOMEM;
+  return mapped ? host_call(thread, calls[i].host, (long)(p->window.base + at), (long)size, (long)third, 0, 0, 0) : -ENOMEM;
 }
 
 int64_t call_madvise(Thread *thread, const uint64_t *a)

@@ -32,6 +32,7 @@ typedef struct Row {
 #define LOOKS(number, name, shape)      [number] = { #name, shape, NULL, SYS_##name, READS }
 #define ALTER(number, name, shape)      [number] = { #name, shape, NULL, SYS_##name, ALTERS }
 #define SOCKET(number, name, shape, flags) [number] = { #name, shape, NULL, SYS_##name, SOCKETS | (flags) }
+#define NEWER(number, name, shape, flags) [number] = { #name, shape, NULL, number, flags }       // than the host's headers; numbered alike everywhere
 #define OWN(number, name, shape, flags) [number] = { #name, shape, call_##name, 0, flags }
 #define BY(number, name, shape, function, flags) [number] = { #name, shape, function, 0, flags }
 
@@ -50,7 +51,7 @@ static const Row rows[CALLS_MOST] = {
   PASS(61, getdents64, "dpu"), PASS(62, lseek, "dii"), WAITS(63, read, "dpu"), WAITS(64, write, "dbu"), OWN(65, readv, "dpi", RESTARTS),
   OWN(66, writev, "dpi", RESTARTS), WAITS(67, pread64, "dpui"), WAITS(68, pwrite64, "dbui"), OWN(69, preadv, "dpii", RESTARTS), OWN(70, pwritev, "dpii", RESTARTS),
   WAITS(71, sendfile, "ddpu"), OWN(72, pselect6, "ippppp", 0), OWN(73, ppoll, "pupp", 0), OWN(74, signalfd4, "ipux", 0),
-  WAITS(76, splice, "dpdpux"), WAITS(77, tee, "ddux"), OWN(78, readlinkat, "DLpu", 0), OWN(79, newfstatat, "DPpa", 0), OWN(80, fstat, "dp", 0),
+  OWN(75, vmsplice, "dpux", RESTARTS), WAITS(76, splice, "dpdpux"), WAITS(77, tee, "ddux"), OWN(78, readlinkat, "DLpu", 0), OWN(79, newfstatat, "DPpa", 0), OWN(80, fstat, "dp", 0),
   PASS(81, sync, ""), PASS(82, fsync, "d"), PASS(83, fdatasync, "d"), PASS(84, sync_file_range, "diix"), PASS(85, timerfd_create, "ix"),
   PASS(86, timerfd_settime, "dxpp"), PASS(87, timerfd_gettime, "dp"), ALTER(88, utimensat, "DPpa"), PASS(90, capget, "pp"), PASS(91, capset, "pp"),
   OWN(92, personality, "x", 0), OWN(93, exit, "i", NO_RETURN), OWN(94, exit_group, "i", NO_RETURN), WAITS(95, waitid, "iipxp"), OWN(96, set_tid_address, "m", 0),
@@ -76,11 +77,13 @@ static const Row rows[CALLS_MOST] = {
   BY(228, mlock, "mu", call_memory_range, 0), BY(229, munlock, "mu", call_memory_range, 0), BY(232, mincore, "mup", call_memory_range, 0), OWN(233, madvise, "mui", 0),
   OWN(240, rt_tgsigqueueinfo, "iiip", 0), SOCKET(242, accept4, "dppx", RESTARTS), OWN(243, recvmmsg, "dpuxp", RESTARTS | SOCKETS),
   BY(258, riscv_hwprobe, "pupux", call_hwprobe, 0), BY(259, riscv_flush_icache, "mmx", call_flush_icache, 0), WAITS(260, wait4, "ipxp"),
-  OWN(261, prlimit64, "iipp", 0), PASS(267, syncfs, "d"), OWN(269, sendmmsg, "dpux", RESTARTS | SOCKETS), PASS(276, renameat2, "DLDLx"), WAITS(278, getrandom, "pux"),
-  PASS(279, memfd_create, "sx"), OWN(281, execveat, "DPppx", NO_RETURN), PASS(283, membarrier, "ixi"), WAITS(285, copy_file_range, "dpdpux"),
+  OWN(261, prlimit64, "iipp", 0), PASS(267, syncfs, "d"), PASS(274, sched_setattr, "ipx"), PASS(275, sched_getattr, "ipux"), OWN(269, sendmmsg, "dpux", RESTARTS | SOCKETS), PASS(276, renameat2, "DLDLx"), WAITS(278, getrandom, "pux"),
+  PASS(279, memfd_create, "sx"), OWN(281, execveat, "DPppx", NO_RETURN), PASS(283, membarrier, "ixi"), BY(284, mlock2, "mux", call_memory_range, 0), WAITS(285, copy_file_range, "dpdpux"),
   OWN(286, preadv2, "dpiiix", RESTARTS), OWN(287, pwritev2, "dpiiix", RESTARTS), LOOKS(291, statx, "DPaxp"),
   PASS(424, pidfd_send_signal, "dipx"), PASS(434, pidfd_open, "ix"), OWN(435, clone3, "pu", 0), OWN(436, close_range, "uux", 0), OWN(437, openat2, "DPpu", RESTARTS),
   LOOKS(439, faccessat2, "DPoa"), OWN(441, epoll_pwait2, "dpippu", 0),
+  OWN(449, futex_waitv, "puxpi", RESTARTS), NEWER(451, cachestat, "dppx", 0), NEWER(452, fchmodat2, "DPoa", 0), NEWER(454, futex_wake, "puix", 0),
+  NEWER(455, futex_wait, "puuxpi", RESTARTS), OWN(456, futex_requeue, "pxii", 0),
 };
 // clang-format on
 

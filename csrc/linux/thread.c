@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -330,20 +329,6 @@ int64_t call_get_robust_list(Thread *thread, const uint64_t *a)
   uint64_t size = 24;
   if (a[0] && (pid_t)a[0] != thread->tid) return -EPERM;
   return put(thread, a[1], &thread->robust, 8) && put(thread, a[2], &size, 8) ? 0 : -EFAULT;
-}
-
-// The fourth argument is a time for some operations and a number for others, the fifth a second futex for some and nothing else.
-int64_t call_futex(Thread *thread, const uint64_t *a)
-{
-  int operation = (int)a[1] & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
-  void *first, *second = NULL, *limit = (void *)(uintptr_t)a[3];
-  if (!guest_pointer(thread->process, a[0], &first)) return -EFAULT;
-  bool waits = operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET || operation == FUTEX_LOCK_PI || operation == FUTEX_LOCK_PI2;
-  bool moves = operation == FUTEX_REQUEUE || operation == FUTEX_CMP_REQUEUE || operation == FUTEX_CMP_REQUEUE_PI || operation == FUTEX_WAKE_OP;
-  bool both = operation == FUTEX_WAIT_REQUEUE_PI;
-  if ((waits || both) && !guest_pointer(thread->process, a[3], &limit)) return -EFAULT;
-  if ((moves || both) && !guest_pointer(thread->process, a[4], &second)) return -EFAULT;
-  return host_call(thread, SYS_futex, (long)first, (int)a[1], (uint32_t)a[2], (long)limit, (long)second, (uint32_t)a[5]);
 }
 
 // -- The border -----------------------------------------------------------------------------------------------------------

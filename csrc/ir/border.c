@@ -172,6 +172,7 @@ int ir_append(Ir *ir, IrIns ins, struct um_fault *why)
 {
   IrScopes scopes = ir->scopes;
   if (ins.op >= IR_OPS) return fault_set(why, UM_EINVAL, "op %u does not exist", ins.op);
+  ir->sound = false;
   Ref ref = ir_add(ir, ins);
   if (!ref) return fault_set(why, UM_EINVAL, "the block is full: %d instructions are the most", IR_MOST - 1);
   int status = ir_verify_next(ir, &ir->scopes, ir->scope, ref, why);

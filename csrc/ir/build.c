@@ -45,7 +45,7 @@ static bool grow(void *array, uint32_t count, uint32_t *capacity, size_t size)
 void ir_clear(Ir *ir)
 {
   ir->count = ir->arg_count = ir->wide_count = 0;
-  ir->full = false;
+  ir->full = ir->sound = false;
   ir_scopes_begin(&ir->scopes);
   ir_add(ir, (IrIns){ .op = IR_NOP });
 }
@@ -64,6 +64,7 @@ void ir_fini(Ir *ir)
   free(ir->args);
   free(ir->wide);
   free(ir->values);
+  free(ir->table);
 }
 
 Ref ir_add(Ir *ir, IrIns ins)

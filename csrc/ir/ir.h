@@ -130,8 +130,11 @@ struct um_ir {
   uint32_t  wide_count, wide_capacity;
   IrValue  *values;                      // of an evaluation
   uint32_t  value_capacity;
+  uint32_t *table;                       // of a sweep
+  uint32_t  table_capacity;
   void     *reserved;                    // by an lr that Lua evaluated
   uint64_t  reserved_value;
+  bool      sound;                       // made by a lift, whose blocks are right: need not be verified to be run
   bool      full;                        // no memory, or IR_MOST instructions: what came after is not there
   IrScopes  scopes;
 };

@@ -81,8 +81,19 @@ static bool flip(CodeMemory *code, bool open)
 bool code_open(CodeMemory *code) { return flip(code, true); }
 bool code_close(CodeMemory *code) { return flip(code, false); }
 
+// Has the host make pages in larger steps than one by one where they are first written and run.
+static void touch(CodeMemory *code)
+{
+  enum { AHEAD = 16 << 10, STEP = 128 << 10 };
+  if (code->backing != UM_CODE_DUAL || code->used + AHEAD <= code->touched || code->touched == code->size) return;
+  size_t from = code->touched, bytes = code->size - from < STEP ? code->size - from : STEP;
+  if (madvise(code->write + from, bytes, MADV_POPULATE_WRITE) == 0) madvise(code->run + from, bytes, MADV_POPULATE_READ);
+  code->touched += bytes;
+}
+
 uint8_t *code_begin(CodeMemory *code)
 {
+  touch(code);
   return flip(code, true) ? code->write + code->used : NULL;
 }
 

@@ -14,7 +14,7 @@
 
 typedef struct CodeMemory {
   uint8_t *write, *run;                  // the same address when it is private
-  size_t   size, used;
+  size_t   size, used, touched;          // touched: pages that are there already
   int      backing;                      // UM_CODE_DUAL or UM_CODE_PRIVATE
   bool     open;                         // private: writable now
   char     notice[160];                  // why it is not what was asked for; empty otherwise

@@ -145,6 +145,7 @@ UM_EXPORT int um_riscv_lift(um_ir *ir, const void *bytes, uint64_t size, uint64_
   lift_end(&l);
   ir_sweep(ir);
   if (ir->full) return fault_set(why, UM_EINVAL, "the block has no room: at most %d instructions", IR_MOST);
+  ir->sound = true;
   debug_check(ir_verify(ir, NULL) >= 0);                     // the lift is right, or it is a bug
   return count;
 }

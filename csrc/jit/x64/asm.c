@@ -30,12 +30,15 @@ uint32_t x64_features(void)
 static void opcode(Asm *as, X64Code code, unsigned width, unsigned reg, unsigned index, unsigned base, bool byte)
 {
   unsigned rex = (width == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
-  if (width == 2) x64_byte(as, 0x66);
-  if (code.prefix) x64_byte(as, code.prefix);
-  if (rex || byte) x64_byte(as, 0x40 | rex);
-  if (code.map) x64_byte(as, 0x0f);
-  if (code.map > 1) x64_byte(as, code.map == 2 ? 0x38 : 0x3a);
-  x64_byte(as, code.opcode - (width == 1));
+  uint8_t bytes[8];
+  unsigned n = 0;
+  if (width == 2) bytes[n++] = 0x66;
+  if (code.prefix) bytes[n++] = code.prefix;
+  if (rex || byte) bytes[n++] = (uint8_t)(0x40 | rex);
+  if (code.map) bytes[n++] = 0x0f;
+  if (code.map > 1) bytes[n++] = code.map == 2 ? 0x38 : 0x3a;
+  bytes[n++] = (uint8_t)(code.opcode - (width == 1));
+  x64_some(as, bytes, n);
 }
 
 void x64_modrm_reg(Asm *as, X64Code code, unsigned width, unsigned reg, unsigned rm, unsigned byte_regs)

@@ -43,7 +43,22 @@ static inline void x64_bytes(Asm *as, uint64_t value, unsigned count)
   as->at += count;
 }
 
-static inline void x64_byte(Asm *as, unsigned value) { x64_bytes(as, value, 1); }
+static inline void x64_byte(Asm *as, unsigned value)
+{
+  if (as->at == as->end) as->full = true;
+  else *as->at++ = (uint8_t)value;
+}
+
+// The first `count` of eight.
+static inline void x64_some(Asm *as, const uint8_t bytes[8], unsigned count)
+{
+  if (as->end - as->at < 8) {
+    as->full = true;
+    return;
+  }
+  memcpy(as->at, bytes, 8);
+  as->at += count;
+}
 
 // What a row says, as one argument.
 typedef struct X64Code {

@@ -412,16 +412,57 @@ static void find_masked_amount(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref), *amount = ins_at(l, ins->b);
   unsigned bits = ir_bits(ins->type);
-  if (ins->op < IR_SHL || ins->op > IR_SAR || (bits != 32 && bits != 64) || amount->op != IR_AND || l->values[ins->b].uses != 1) return;
+  if ((bits != 32 && bits != 64) || amount->op != IR_AND || l->values[ins->b].uses != 1) return;
   const IrIns *mask = ins_at(l, amount->b);
   if (mask->op == IR_CONST && mask->imm == bits - 1) l->amounts[ref] = amount->a;
 }
 
+static bool is_pure(const IrIns *ins)
+{
+  return ins->type != IR_VOID && ins->op != IR_RESULT && (ir_info[ins->op].effects & ~EFFECT_READ) == 0;
+}
+
+// Slots that are written again before anybody can look at them, while a block is read from its end.
+typedef struct Overwritten {
+  uint64_t elements[PIN_ROWS];
+  bool     any, calls;                   // calls: the block has some, after which it may be left before each instruction
+} Overwritten;
+
+// Whether a `set` is in vain.
+static bool overwritten(Overwritten *o, const IrIns *ins)
+{
+  unsigned row = (unsigned)(ins->imm >> 8), element = (unsigned)(ins->imm & 255);
+  if (row >= PIN_ROWS || element > 63) return false;
+  bool vain = o->elements[row] >> element & 1;
+  o->elements[row] |= 1ull << element;
+  o->any = true;
+  return vain;
+}
+
+static void observe(Overwritten *o, const IrIns *ins)
+{
+  unsigned row = (unsigned)(ins->imm >> 8), element = (unsigned)(ins->imm & 255);
+  if (ins->op == IR_GET && row < PIN_ROWS && element < 64) o->elements[row] &= ~(1ull << element);
+  bool leaves = ir_info[ins->op].effects & (EFFECT_FAULT | EFFECT_CALL | EFFECT_CONTROL) && (ins->op != IR_INSN || o->calls);
+  if (!leaves || !o->any) return;
+  memset(o->elements, 0, sizeof o->elements);
+  o->any = false;
+}
+
+// Counts who uses values, of what is not in vain itself: from the end, so that users come first. In amounts: sets that are.
 static void count_uses(Lower *l)
 {
   const Ir *ir = l->ir;
-  for (Ref ref = 1; ref < ir->count; ref++) {
+  Overwritten o = { .any = false, .calls = ir->arg_count };
+  for (Ref ref = 1; ref < ir->count && !o.calls; ref++) o.calls = ir->ins[ref].op == IR_CALL;
+  for (Ref ref = ir->count - 1; ref > 0; ref--) {
     const IrIns *ins = &ir->ins[ref];
+    if (!l->values[ref].uses && is_pure(ins)) continue;
+    if (ins->op == IR_SET && overwritten(&o, ins)) {
+      l->amounts[ref] = ref;
+      continue;
+    }
+    observe(&o, ins);
     unsigned operands = ir_info[ins->op].operands;
     if (operands > 0) l->values[ins->a].uses++;
     if (operands > 1) l->values[ins->b].uses++;
@@ -430,13 +471,13 @@ static void count_uses(Lower *l)
     for (int64_t i = 0; ins->op == IR_CALL && i < ins->imm; i++) l->values[ir->args[ins->a + i]].uses++;
   }
   for (Ref ref = 1; ref < ir->count; ref++) {
-    if (l->amounts[ref]) continue;                     // such an `and`
+    unsigned op = ir->ins[ref].op;
+    if (op < IR_SHL || op > IR_SAR || !l->values[ref].uses) continue;
     find_masked_amount(l, ref);
     if (!l->amounts[ref]) continue;
     Ref masked = ins_at(l, ref)->b;                    // nobody wants it, nor its mask; its operand is the shift's now
     l->values[masked].uses = 0;
     l->values[ins_at(l, masked)->b].uses--;
-    l->amounts[masked] = masked;
   }
 }
 
@@ -446,12 +487,7 @@ static void walk(Lower *l)
   for (Ref ref = 1; ref < ir->count && !l->refused[0]; ref++) {
     const IrIns *ins = &ir->ins[ref];
     if (ir_bits(ins->type) > 64) refuse(l, "more than 64 bits", ref);
-    bool pure = (ir_info[ins->op].effects & ~EFFECT_READ) == 0 && ins->type != IR_VOID && ins->op != IR_RESULT;
-    if (pure && !l->values[ref].uses) {                // nobody wants it, so nor its operands
-      const Ref operand[3] = { ins->a, ins->b, ins->c };
-      for (unsigned i = 0; i < ir_info[ins->op].operands && !l->amounts[ref]; i++) used(l, operand[i]);
-      continue;
-    }
+    if (is_pure(ins) ? !l->values[ref].uses : ins->op == IR_SET && l->amounts[ref]) continue;
     Emit *emit = emit_integer[ins->op] ? emit_integer[ins->op] : emit_float[ins->op] ? emit_float[ins->op] : emit_other[ins->op];
     if (emit) emit(l, ref);
     else refuse(l, "has no emitter", ref);

@@ -49,7 +49,7 @@ typedef struct Lower {
   bool      paged;                       // ways into other pages are looked up
   bool      may_leave;                   // C may have asked to leave behind the instruction at hand
   Value    *values;
-  Ref      *amounts;                     // of a shift whose amount is masked by its width: the unmasked one; of the `and`: itself
+  Ref      *amounts;                     // of a shift whose amount is masked by its width: the unmasked one; of a set in vain: itself
   uint32_t  free_regs, free_xmms;        // bits
   uint32_t  locked_regs, locked_xmms;    // operands and results of the instruction at hand
   Ref       in_reg[16], in_xmm[16];

@@ -434,7 +434,7 @@ static const IrIns *next_set(const Lower *l, Ref ref)
     if (op != IR_BITCAST && op != IR_BOX && (op != IR_TRUNC || ir->ins[ref + 1].type != IR_I32)) break;
   }
   const IrIns *next = &ir->ins[ref + 1];
-  return ref + 1 < ir->count && next->op == IR_SET && next->a == ref && l->values[ref].uses == 1 ? next : NULL;
+  return ref + 1 < ir->count && next->op == IR_SET && next->a == ref && l->values[ref].uses == 1 && !l->amounts[ref + 1] ? next : NULL;
 }
 
 // The pin of the slot that the next instruction sets to `ref` and nobody reads any more.

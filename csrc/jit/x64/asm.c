@@ -30,15 +30,15 @@ uint32_t x64_features(void)
 static void opcode(Asm *as, X64Code code, unsigned width, unsigned reg, unsigned index, unsigned base, bool byte)
 {
   unsigned rex = (width == 8) << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
-  uint8_t bytes[8];
+  uint64_t bytes = 0;
   unsigned n = 0;
-  if (width == 2) bytes[n++] = 0x66;
-  if (code.prefix) bytes[n++] = code.prefix;
-  if (rex || byte) bytes[n++] = (uint8_t)(0x40 | rex);
-  if (code.map) bytes[n++] = 0x0f;
-  if (code.map > 1) bytes[n++] = code.map == 2 ? 0x38 : 0x3a;
-  bytes[n++] = (uint8_t)(code.opcode - (width == 1));
-  x64_some(as, bytes, n);
+  if (width == 2) bytes = 0x66, n = 8;
+  if (code.prefix) bytes |= (uint64_t)code.prefix << n, n += 8;
+  if (rex || byte) bytes |= (uint64_t)(0x40 | rex) << n, n += 8;
+  if (code.map) bytes |= (uint64_t)0x0f << n, n += 8;
+  if (code.map > 1) bytes |= (uint64_t)(code.map == 2 ? 0x38 : 0x3a) << n, n += 8;
+  bytes |= (uint64_t)(uint8_t)(code.opcode - (width == 1)) << n;
+  x64_some(as, bytes, n / 8 + 1);
 }
 
 void x64_modrm_reg(Asm *as, X64Code code, unsigned width, unsigned reg, unsigned rm, unsigned byte_regs)

@@ -49,14 +49,14 @@ static inline void x64_byte(Asm *as, unsigned value)
   else *as->at++ = (uint8_t)value;
 }
 
-// The first `count` of eight.
-static inline void x64_some(Asm *as, const uint8_t bytes[8], unsigned count)
+// The lowest `count` of eight.
+static inline void x64_some(Asm *as, uint64_t bytes, unsigned count)
 {
   if (as->end - as->at < 8) {
     as->full = true;
     return;
   }
-  memcpy(as->at, bytes, 8);
+  memcpy(as->at, &bytes, 8);
   as->at += count;
 }
 

@@ -27,11 +27,11 @@ typedef struct Value {
 typedef struct Stub {
   Site     from, back;                   // back: where it jumps to afterwards
   uint8_t  kind;
-  // STUB_LEAVE, STUB_LINK: with `insns` instructions done
-  uint32_t reason, insns;
-  uint64_t pc;
   uint8_t  reg;                          // STUB_NAN: the XMM register
-  JitSite  site;
+  union {
+    struct { uint32_t reason, insns; uint64_t pc; };         // STUB_LEAVE, STUB_LINK: with `insns` instructions done
+    JitSite site;
+  };
 } Stub;
 enum { STUB_LEAVE, STUB_LINK, STUB_HEAD, STUB_NAN_S, STUB_NAN_D, STUB_SITE };
 

@@ -105,11 +105,13 @@ print(os.read(r, 9), os.waitstatus_to_exitcode(os.wait()[1]))
     assert.equal("", result.err)
   end)
 
-  -- { module = names of the tests that passed } of what `python3 -m test -v` says. A test's own output may come in between.
+  -- { name = whether it passed } of what `python3 -m test -v` says: "ok" ends the line of the name, or of a text that follows it.
   local function passed(text)
-    local tests = {}
-    for name, rest in text:gmatch "\n(test[%w_]+ %([%w_.]+%))(.-)%f[\n]" do
-      tests[name] = rest:find " ok$" ~= nil
+    local tests, current = {}, nil
+    for line in text:gmatch "[^\n]+" do
+      local name = line:match "^test[%w_]+ %([%w_.]+%)"
+      if name then current, tests[name] = name, false end
+      if current and line:find "%f[%w]ok$" then tests[current], current = true, nil end
     end
     return tests
   end
@@ -125,7 +127,7 @@ print(os.read(r, 9), os.waitstatus_to_exitcode(os.wait()[1]))
     end
     table.sort(failed)
     assert.equal("", table.concat(failed, "\n"), result.out)
-    assert.is_true(count > 50, text)
+    assert.is_true(count > 20, text)
     assert.equal(0, result.code, result.out)
   end
 

@@ -11,6 +11,8 @@ return bench.contract {
     by = "best", take = "geometric mean", at_least = 500, published = T0 },
   { name = "tier 0, integer kernels: the slowest", of = "t0/integer .*", side = "fused", figure = "MIPS", by = "best", take = "lowest",
     at_least = 380, published = T0 },
+  { name = "a hook's condition that never holds, on a hot instruction", of = "hook/never .*", side = "guarded", to = "plain", figure = "ratio", at_most = 1.05,
+    published = "docs/perf/2026-11-hook.md" },
   { name = "Linux to power-off, against QEMU", of = "boot/boot", side = "umbra", to = "qemu", figure = "ratio", at_most = 1.5, published = BOOT },
   { name = "Linux to power-off", of = "boot/boot", side = "umbra", figure = "seconds", by = "best", at_most = 4, published = "README.md" },
   { name = "an access to a device in Lua, function without a loop", of = "mmio/Lua, functions", figure = "ns", by = "best", at_most = 300, published = DEVICE },

@@ -9,7 +9,8 @@
 
 enum {
   ARENA_SLOTS = 1 << 22,                    // 64 MiB of address space, touched as it fills
-  BLOCK_SLOTS = 3 * BLOCK_MOST + 4,         // at most: the count, the ring, each instruction with a hook and a link, and the way on
+  BODY_SLOTS = 2 * BLOCK_MOST + 2,          // at most, without hooks: each instruction with a link, and the way on
+  BLOCK_SLOTS = 2 * BODY_SLOTS + 4,         // at most: the count, the ring, an early hook and two bodies; or one body with hooks
   COLD_SLOTS = (BLOCK_SLOTS * sizeof(Cold) + sizeof(Dinsn) - 1) / sizeof(Dinsn),
   SCRATCH_SLOTS = HEAD_SLOTS + BLOCK_SLOTS + COLD_SLOTS,       // at the arena's start: the one block that is not kept
   PAGE_BUCKETS = 1 << 12,
@@ -145,6 +146,8 @@ typedef struct Builder {
   Cold      cold[BLOCK_SLOTS];
   unsigned  slots, count, accesses, offset;      // offset in bytes
   const Hooks *hooks;
+  unsigned  hooked, hook_slot;                   // how many instructions have a slot before them; the last such slot
+  HookPlace place;                               // its place
   bool      refused, counts;                     // counts: how often it is entered
 } Builder;
 
@@ -169,6 +172,9 @@ static void put_hook(Builder *b, unsigned at)
 {
   HookPlace place;
   if (!hooks_weave(b->hooks, at, &place)) return;
+  b->hooked++;
+  b->hook_slot = b->slots;
+  b->place = place;
   Dinsn *slot = put(b, OP_HOOK, b->count);
   slot->a = (uint8_t)(b->offset / 2);
   if (place.guard.compare) {
@@ -222,6 +228,57 @@ static void put_next(Builder *b, bool far)
   Dinsn *slot = put(b, far ? OP_NEXT_FAR : OP_NEXT, b->count);
   slot->imm = (int32_t)b->offset;
   put_link(b, b->count, far);
+}
+
+// Early hooks ---------------------------------------------------------------------------------------
+//
+// A slot inside a block is a dispatch more and keeps what lies around it from being fused. If a block has one slot only, and
+// nothing before it changes what it asks, it may ask at the block's head: then the block has two bodies, the first without
+// the slot, the second with it, where control goes if the answer was yes.
+
+// Whether instructions in slots [from, to) leave the registers of `mask` alone.
+static bool spares(const Cold *cold, const Dinsn *first, unsigned from, unsigned to, uint32_t mask)
+{
+  for (unsigned i = from; i < to; i += riscv_ops[cold[i].op].width) {
+    const OpInfo *info = &riscv_ops[cold[i].op];
+    uint8_t number = (&first[i].a)[info->destination.slot];
+    if (info->flags & OPF_STATE) return false;
+    if (info->destination.file == 'x' && number < 32 && mask >> number & 1) return false;
+  }
+  return true;
+}
+
+// The next slot from i on with a jump to the block's own start, or `to`.
+static unsigned own_loop(const Builder *b, unsigned i, unsigned to)
+{
+  while (i < to && !(riscv_ops[b->cold[i].op].flags & OPF_DIRECT && b->first[i].imm == 0)) i += riscv_ops[b->cold[i].op].width;
+  return i < to ? i : to;
+}
+
+// Loops that leave the answer as it was need not ask again. (The ring wants every turn, so they do where there is one.)
+static void note_loops(Builder *b, unsigned from, unsigned to)
+{
+  for (unsigned i = own_loop(b, from, to); i < to; i = own_loop(b, i + 1, to))
+    b->cold[i].skips = spares(b->cold, b->first, from, i, b->place.registers) ? (uint16_t)from : 0;
+}
+
+static void ask_early(Builder *b)
+{
+  unsigned start = (b->hart->ring ? 1 : 0) + b->counts, at = b->hook_slot, end = b->slots, body = end - start;
+  if (b->hooked != 1 || !b->place.early || !spares(b->cold, b->first, start, at, b->place.registers)) return;
+  if ((at == start || !b->place.guard.compare) && own_loop(b, start, end) == end) return;      // nothing would be saved
+  Dinsn early = b->first[at];
+  early.fn = b->place.guard.compare ? b->hart->tier0->early_guards[b->place.guard.compare - UM_COND_EQ] : b->hart->tier0->early;
+  early.c = (uint8_t)body;
+  early.d = (uint8_t)(body >> 8);
+  memcpy(&b->first[end], &b->first[start], body * sizeof(Dinsn));
+  memcpy(&b->cold[end], &b->cold[start], body * sizeof(Cold));
+  memmove(&b->first[start + 1], &b->first[start], (at - start) * sizeof(Dinsn));
+  memmove(&b->cold[start + 1], &b->cold[start], (at - start) * sizeof(Cold));
+  b->first[start] = early;
+  b->cold[start] = (Cold){ .op = OP_HOOK };
+  b->slots += body;
+  if (!b->hart->ring) note_loops(b, start + 1, end);
 }
 
 static uint64_t fusion_links(const Builder *b, const unsigned *at, unsigned item)
@@ -454,6 +511,7 @@ static const Dinsn *build_hooked(Hart *hart, CodePage *page, uint64_t gva, unsig
     if (!decode_straddling(&b, gva)) return NULL;
     kept = false;
   }
+  if (kept) ask_early(&b);
   BlockHead *head = finish(&b, gpa);
   if (kept) keep(hart, page, head);
   return b.first;
@@ -550,12 +608,13 @@ void blocks_link(Hart *hart, const Dinsn *ip, const Dinsn *target)
   bool kept = from != (BlockHead *)blocks->arena && to != (BlockHead *)blocks->arena;
   if (!kept || from->dead || ((from->gpa ^ to->gpa) & PAGE_MASK)) return;
   Link *link = (Link *)(uintptr_t)(ip + 1);
-  link->target = target;
+  link->target = from == to ? target + blocks_cold(blocks, ip)->skips : target;
   link->delta = blocks_refund(blocks, ip, true) + to->packed;
 }
 
 // Dropping ------------------------------------------------------------------------------------------
 
+// Behind a block's first slots is where its own loops may lead (note_loops).
 static void unlink_from(BlockHead *head, const Dinsn *target)
 {
   Dinsn *first = block_first(head);
@@ -563,7 +622,7 @@ static void unlink_from(BlockHead *head, const Dinsn *target)
   for (unsigned i = 0; i < head->slots; i += riscv_ops[cold[i].op].width) {
     if (!(riscv_ops[cold[i].op].flags & OPF_DIRECT)) continue;
     Link *link = (Link *)&first[i + 1];
-    if (link->target == target) *link = (Link){ .target = NULL, .delta = UNLINKED };
+    if (link->target >= target && link->target <= target + 2) *link = (Link){ .target = NULL, .delta = UNLINKED };
   }
 }
 

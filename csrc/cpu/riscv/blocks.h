@@ -46,7 +46,7 @@ typedef struct Cold {
   uint8_t  offset;                   // halfwords from the block's start
   uint8_t  index;                    // instructions before this one
   uint16_t accesses;                 // memory accesses before this one
-  uint16_t unused;
+  uint16_t skips;                    // slots of its own block that a jump to its start leaves out
 } Cold;
 
 enum { BLOCK_MOST = 64, PAGE_ENTRIES = PAGE_BYTES / 2 };
@@ -98,6 +98,8 @@ typedef struct Tier0 {
   // Slots before an instruction that somebody waits for; Dinsn.a is its place in the block. _at: imm has the low bits of
   // the only address; guards (by UM_COND_EQ to _GE, from 0): x[b] is compared with imm first.
   Handler *hook_at, *hook_guards[6];
+  // Likewise at a block's head, about a slot in its second body, which lies c + 256 d slots on.
+  Handler *early, *early_guards[6];
   Handler *(*fused)(uint64_t key);   // NULL: none
   // Runs from `first` (the block at hart->pc) until something leaves guest code; hart->pc and hart->budget are right then.
   // hart->budget must cover the block. `data`: what its loads and stores go by, hart->data but for traces.

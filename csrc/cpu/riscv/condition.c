@@ -148,6 +148,17 @@ bool condition_holds(const Condition *condition, Hart *hart, const struct um_hit
   return !condition->ops || top[-1] != 0;
 }
 
+bool condition_is_early(const Condition *condition, uint32_t *registers)
+{
+  *registers = 0;
+  for (uint32_t i = 0; i < condition->ops; i++) {
+    const struct um_condition_op *op = &condition->op[i];
+    if (op->op == UM_COND_X) *registers |= 1u << op->index;
+    else if (op->op == UM_COND_F || op->op == UM_COND_CSR || op->op == UM_COND_FIELD || op->op == UM_COND_LOAD) return false;
+  }
+  return true;
+}
+
 // The first comparison decides when nothing follows, or only things that must hold besides.
 Guard condition_guard(const Condition *condition)
 {

@@ -94,6 +94,10 @@ bool hooks_weave(const Hooks *hooks, unsigned offset, HookPlace *place)
   place->exact = is_exact(hook);
   place->pc = hook->is.first;
   place->guard = condition_guard(&hook->condition);
+  place->early = place->exact && hook->condition.ops && condition_is_early(&hook->condition, &place->registers);
+  if (!place->guard.compare) return true;
+  place->early = true;
+  place->registers = 1u << place->guard.reg;
   return true;
 }
 
@@ -238,13 +242,30 @@ static void push(Hooks *hooks, const struct um_hit *event, uint32_t id)
   hooks->hit[hooks->hits++].id = id;
 }
 
+static bool applies(Hart *hart, const Hook *hook, const struct um_hit *event)
+{
+  return hook->is.harts >> event->hart & 1 && condition_holds(&hook->condition, hart, event);
+}
+
 // What hook->is says of the hart, and its condition; then the hit is queued, and the hart will leave.
 static bool consider(Hart *hart, const Hook *hook, const struct um_hit *event)
 {
-  if (!(hook->is.harts >> event->hart & 1) || !condition_holds(&hook->condition, hart, event)) return false;
+  if (!applies(hart, hook, event)) return false;
   hart->stopped |= hook->id ? STOPPED_HOOK : STOPPED_AT;
   if (hook->id) push(hart->turns->hooks, event, hook->id);
   return true;
+}
+
+static bool is_at(const Hook *hook, uint64_t pc) { return pc - hook->is.first <= hook->is.last - hook->is.first; }
+
+bool hook_would_hit(Hart *hart, uint64_t pc)
+{
+  const Hooks *hooks = hart->turns->hooks;
+  struct um_hit event = { .pc = pc, .hart = hart->turns->turn };
+  for (unsigned i = 0; hooks && i < 2; i++)
+    for (const Hook *hook = hooks->list[i ? RANGES : place_of(pc)]; hook; hook = hook->next)
+      if (is_at(hook, pc) && applies(hart, hook, &event)) return true;
+  return false;
 }
 
 bool hook_reached(Hart *hart, uint64_t pc)
@@ -253,9 +274,9 @@ bool hook_reached(Hart *hart, uint64_t pc)
   struct um_hit event = { .pc = pc, .hart = hart->turns->turn };
   if (!hooks) return false;
   for (const Hook *hook = hooks->list[place_of(pc)]; hook; hook = hook->next)
-    if (hook->is.first == pc) consider(hart, hook, &event);
+    if (is_at(hook, pc)) consider(hart, hook, &event);
   for (const Hook *hook = hooks->list[RANGES]; hook; hook = hook->next)
-    if (pc - hook->is.first <= hook->is.last - hook->is.first) consider(hart, hook, &event);
+    if (is_at(hook, pc)) consider(hart, hook, &event);
   if (!hart->stopped) return false;
   hart->skip_stop = pc;
   return hart->before = true;

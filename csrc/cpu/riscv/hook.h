@@ -20,6 +20,8 @@ typedef struct Guard {
 int  condition_check(Hart *hart, const struct um_condition_op *op, uint32_t ops, struct um_fault *why);
 bool condition_holds(const Condition *condition, Hart *hart, const struct um_hit *event);
 Guard condition_guard(const Condition *condition);
+// Whether the condition's value changes with x registers alone while one block runs; *registers: with which, a bit each.
+bool condition_is_early(const Condition *condition, uint32_t *registers);
 
 // hook.c
 typedef struct Hook Hook;
@@ -27,6 +29,8 @@ typedef struct Hook Hook;
 // How the block builder prepares the slot before an instruction.
 typedef struct HookPlace {
   Guard guard;                       // of the only hook there
+  bool  early;                       // what the only hook there asks changes with `registers` alone while a block runs
+  uint32_t registers;                // a bit an x register
   bool  exact;                       // the only hook there waits for one address, `pc`
   uint64_t pc;
 } HookPlace;
@@ -39,6 +43,8 @@ bool hooks_wait(const Hooks *hooks, uint64_t pc);            // whether a slot i
 bool hooks_weave(const Hooks *hooks, unsigned offset, HookPlace *place);
 // Control is at pc, where a slot is woven in. True: the hart leaves before the instruction.
 bool hook_reached(Hart *hart, uint64_t pc);
+// Whether a hook would be hit at pc if the registers were as they are. Nothing comes of it.
+bool hook_would_hit(Hart *hart, uint64_t pc);
 int  hook_stop_at(Hart *hart, uint64_t pc, bool on, struct um_fault *why);
 // Before a trap is taken: cause as mcause has it.
 void hook_trap(Hart *hart, uint64_t cause, uint64_t value);

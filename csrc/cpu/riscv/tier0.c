@@ -193,10 +193,16 @@ static void op_HOOK_AT(ARGS)
 }
 
 // What is almost always false is decided here.
+#define SECOND_BODY() RUN(ip + (ip->c | (unsigned)ip->d << 8))
 #define HOOK_GUARD(name, type, compare) \
-  static __attribute__((aligned(64))) void op_HOOK_##name(ARGS) \
+  HANDLER(HOOK_##name) \
   { \
     if (unlikely((type)h->x[ip->b] compare (type)(int64_t)ip->imm)) { op_HOOK(PASS(ip)); return; } \
+    NEXT(1) \
+  } \
+  HANDLER(EARLY_##name) \
+  { \
+    if (unlikely((type)h->x[ip->b] compare (type)(int64_t)ip->imm)) { SECOND_BODY(); } \
     NEXT(1) \
   }
 HOOK_GUARD(EQ, uint64_t, ==)
@@ -205,6 +211,18 @@ HOOK_GUARD(LTU, uint64_t, <)
 HOOK_GUARD(GEU, uint64_t, >=)
 HOOK_GUARD(LT, int64_t, <)
 HOOK_GUARD(GE, int64_t, >=)
+
+static __attribute__((noinline)) void early_answer(ARGS)
+{
+  if (hook_would_hit(h, pc + 2u * ip->a)) { SECOND_BODY(); }
+  NEXT(1)
+}
+
+static void op_EARLY(ARGS)
+{
+  if (unlikely((uint32_t)pc + 2u * ip->a == (uint32_t)ip->imm)) { early_answer(PASS(ip)); return; }
+  NEXT(1)
+}
 
 // Jumps ---------------------------------------------------------------------------------------------
 
@@ -544,5 +562,6 @@ const Tier0 tier0_window
 const Tier0 tier0_tlb
 #endif
   = { .handlers = handlers, .far = far_handlers, .dead = op_DEAD, .passes = op_PASSES, .jal_misaligned = op_JAL_MISALIGNED, .jalr_checked = op_JALR_CHECKED,
-      .fused = find_fused, .run = run, .hook_at = op_HOOK_AT,
-      .hook_guards = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE } };
+      .fused = find_fused, .run = run, .hook_at = op_HOOK_AT, .early = op_EARLY,
+      .hook_guards = { op_HOOK_EQ, op_HOOK_NE, op_HOOK_LTU, op_HOOK_GEU, op_HOOK_LT, op_HOOK_GE },
+      .early_guards = { op_EARLY_EQ, op_EARLY_NE, op_EARLY_LTU, op_EARLY_GEU, op_EARLY_LT, op_EARLY_GE } };

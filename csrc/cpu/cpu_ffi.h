@@ -120,6 +120,7 @@ struct um_translations {
   uint64_t alive, used, size;             // blocks there are; bytes of code memory in use, in all
   uint64_t links, entries, executed;      // ways out led to other blocks; entries from C; instructions run in translated code
   uint64_t punts, refused, flushes;       // instructions left to tier 0; blocks that stay tier 0's; times that all code was forgotten
+  uint64_t differences;                   // lockstep: blocks after which the states differed
   uint64_t ns, slowest_ns, slowest_pc;    // host time of translating; of the block that took longest
   int      backing;                       // UM_CODE_*
 };

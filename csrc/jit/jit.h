@@ -140,6 +140,7 @@ void jit_begin_sites(Jit *jit);                                          // forg
 int64_t jit_translate(Jit *jit, const Ir *ir, uint64_t pc, unsigned flags, struct um_fault *why);
 // Where in the code of a block, whose IR is given again, its instructions begin, and where what comes behind the last does.
 int  jit_marks(Jit *jit, const Ir *ir, uint32_t code, uint32_t *marks, struct um_fault *why);
+static inline const JitLink *jit_link_at(const Jit *jit, uint32_t link) { return &jit->links[link]; }
 bool jit_link(Jit *jit, uint32_t link, uint32_t code);      // false: the host will not make code writable
 void jit_drop(Jit *jit, uint32_t code);                     // nothing leads there any more; it may be running
 void jit_unlink_all(Jit *jit);

@@ -424,7 +424,8 @@ function cpu.sum_counters(list)
   return sum
 end
 
-local TRANSLATED = { "blocks", "instructions", "bytes", "alive", "used", "size", "links", "entries", "executed", "punts", "refused", "flushes", "ns" }
+local TRANSLATED = { "blocks", "instructions", "bytes", "alive", "used", "size", "links", "entries", "executed", "punts", "refused", "flushes", "differences",
+  "ns" }
 
 -- What was translated, of all harts that share it (docs/tier1.md); nil where nothing is.
 function Hart:translations()

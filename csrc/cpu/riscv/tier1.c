@@ -3,6 +3,7 @@
 #include "cpu/riscv/tier1.h"
 #include "base/fault.h"
 #include "cpu/riscv/lift.h"
+#include "cpu/riscv/lockstep.h"
 #include "cpu/riscv/tier0.h"
 #include "cpu/riscv/trace.h"
 #include "jit/jit.h"
@@ -17,6 +18,7 @@ struct Tier1 {
   uint32_t threshold;
   uint32_t generation;                      // changes when all code is forgotten
   struct um_translations counts;
+  bool     lockstep;
   uint8_t copy[BLOCK_MOST * 4];             // of code in a window
 };
 
@@ -52,7 +54,8 @@ int tier1_open(Hart *first, struct um_fault *why)
     free(t);
     return fault_set(why, UM_ENOMEM, "no memory for translated code");
   }
-  t->threshold = first->options.engine == UM_ENGINE_T1 ? 0 : first->options.threshold;
+  t->lockstep = first->options.engine == UM_ENGINE_LOCKSTEP;
+  t->threshold = first->options.engine == UM_ENGINE_AUTO ? first->options.threshold : 0;
   int status = open_jit(t, first, why);
   if (status < 0) {
     tier1_close(t);
@@ -151,7 +154,7 @@ static int64_t translate(Hart *hart, const BlockHead *head)
   struct um_fault why;
   uint64_t began = clock_host_ns();
   bool fp, paged = translated_addresses(hart);
-  if (woven(head) || !lift_block(hart, head, &t->ir, &fp)) return UM_EINVAL;
+  if (woven(head) || (t->lockstep && !lockstep_takes(head)) || !lift_block(hart, head, &t->ir, &fp)) return UM_EINVAL;
   unsigned flags = (fp ? JIT_GUARDED : 0) | (paged ? JIT_PAGED : 0);
   int64_t number = jit_translate(t->jit, &t->ir, hart->pc, flags, &why);
   if (number == UM_ENOMEM) {
@@ -198,14 +201,14 @@ static JitCode *code_at(Hart *hart, const Dinsn *first)
   code->sibling = head->code;
   head->code = (uint32_t)number + 1;
   Jump *jump = hart_jump(hart, hart->pc);
-  if (jump->first == first && jump->gva == hart->pc && jump->epoch == hart->fetch_epoch) jump->code = code->at;
+  if (!t->lockstep && jump->first == first && jump->gva == hart->pc && jump->epoch == hart->fetch_epoch) jump->code = code->at;
   return code;
 }
 
 const void *tier1_entry(Hart *hart, uint64_t gva, const Dinsn *first)
 {
   if (!hart->tier1) return NULL;
-  const JitCode *code = find_code(hart, block_head(first), gva);
+  const JitCode *code = hart->tier1->lockstep ? NULL : find_code(hart, block_head(first), gva);
   return code ? code->at : hart->tier1->jit->leave_next;
 }
 
@@ -316,6 +319,9 @@ const Dinsn *tier1_run(Hart *hart, const Dinsn *first)
   Tier1 *t = hart->tier1;
   const JitRun *run = &t->run;
   JitCode *code = code_at(hart, first);
+  if (t->lockstep && code && block_head(first)->count <= (int32_t)hart->budget && !hart->fp_mode)
+    return lockstep_run(hart, t->jit, code, &t->counts.differences) ? NULL : first;
+  if (t->lockstep) return first;
   while (code) {
     enter(hart, code);
     uint32_t generation = t->generation;

@@ -74,7 +74,9 @@ describe("a program in a jail", function()
 
   it("has a report of its fault, and dies by it", function()
     local null = riscv.compile("int main(void)\n{ *(volatile int *)0x10 = 1; return 0; }", folder.path .. "/null")
-    local result = riscv.exec({ "--jail", jail, null }, { env = "exec 2> /dev/null;", after = "; exit $?" })
+    local result = riscv.exec { "--jail", jail, "--stats", riscv.compile("spec/guest/linux/hello.c", folder.path .. "/counted") }
+    assert.matches("\n  write +1\n", result.err)
+    result = riscv.exec({ "--jail", jail, null }, { env = "exec 2> /dev/null;", after = "; exit $?" })
     assert.equal(139, result.code)
     assert.matches("SIGSEGV at pc 0x%x+, touching address 0x10\n=> %x+: ", result.err)
   end)

@@ -1,5 +1,6 @@
 -- linux_edges: what a process meets at its edges: closed streams, limits, overflowed stacks, threads that fault, children that count.
 -- SPDX-License-Identifier: MIT
+local linux = require "umbra.linux"
 local riscv = require "spec.support.riscv"
 local tree  = require "spec.support.tree"
 local umbra = require "spec.support.umbra"
@@ -120,6 +121,35 @@ describe("system calls", function()
     assert.equal("0 3:1 4:3 5:3 6:0" .. tail:format(0), said "rv64gc")
     assert.equal("0 3:1 4:3b 5:3 6:0" .. tail:format(1), said "rv64gc_zba_zbb_zbs")
     assert.equal("0 3:1 4:10008000000cb 5:3 6:40" .. tail:format(1), said "rv64gc_zba_zbc_zicboz_zicond_zawrs")
+  end)
+end)
+
+describe("a hook in a child of vfork", function()
+  it("writes what the parent sees", function()
+    local path = riscv.compile([[
+      #include <stdio.h>
+      #include <sys/wait.h>
+      #include <unistd.h>
+      int main(void)
+      {
+        char path[20] = "/nowhere/at/all";
+        if (vfork() == 0) {
+          execl(path, path, (char *)0);
+          _exit(3);
+        }
+        int status;
+        wait(&status);
+        printf("%s %d\n", path, WEXITSTATUS(status));
+        return 0;
+      }
+    ]], folder.path .. "/hooked")
+    local p = linux.new { elf = path, capture = true }
+    p:on("execve", function(call)
+      if not call.returned then p:write(call[1], "/elsewhere") end
+    end)
+    local result = p:run()
+    p:close()
+    assert.equal("/elsewheret/all 3\n", result.out)
   end)
 end)
 

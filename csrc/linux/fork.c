@@ -29,6 +29,7 @@ static void become_child(Thread *thread)
   p->thread_count = 1;
   p->child = true;
   counts_forked(p, thread->hart);
+  paths_forked(p);
   written_end(p);
   if (p->vfork_fd >= 0) close(p->vfork_fd);            // of the process that forked us
   p->vfork_fd = -1;

@@ -52,6 +52,7 @@ typedef struct Jail {
   char *folder;                              // its real path; NULL: no jail
   int   fd, ruleset;
   pthread_mutex_t pins;                      // descriptors appear, are hidden, are closed: one at a time
+  uint64_t pinned[16];                       // which of them calls in progress go by
 } Jail;
 
 typedef struct Limit { uint64_t soft, hard; bool set; } Limit;
@@ -184,6 +185,7 @@ enum { PATH_FOLLOW = 1, PATH_READS = 2, PATH_CREATES = 4, PATH_OPENS = 8 };     
 int64_t path_find(Process *p, int dirfd, const char *path, unsigned how, Place *place);      // 0 or -errno
 int64_t path_find_real(Process *p, int dirfd, const char *path, unsigned how, char out[PATH_MOST]);      // as a path, for what outlives the call
 void    place_leave(Process *p, Place *place);
+void    paths_forked(Process *p);                              // what calls of other threads went by
 bool    path_of_fd(int fd, char out[PATH_MOST]);               // of AT_FDCWD too
 const char *path_below(const char *path, const char *folder);  // the rest, beginning with /; NULL: it is not below, or there is no folder
 const char *path_for_guest(const Process *p, const char *path);            // without the sysroot

@@ -127,12 +127,20 @@ static bool find_below_sysroot(Process *p, int dirfd, const char *path, unsigned
 
 // -- Jail -------------------------------------------------------------------------------------------------------------------
 
+static void note(Process *p, int fd, bool pinned)
+{
+  if (fd < 0 || fd / 64 >= (int)(sizeof p->jail.pinned / 8)) return;
+  uint64_t bit = (uint64_t)1 << fd % 64, *word = &p->jail.pinned[fd / 64];
+  *word = pinned ? *word | bit : *word & ~bit;
+}
+
 // A descriptor that only this call uses: out of the guest's sight before anybody may close it or put another in its place.
 static int hidden(Process *p, int base, const char *path, uint64_t flags, uint64_t resolve)
 {
   pthread_mutex_lock(&p->jail.pins);
   int fd = open_within(base, path, flags, resolve), error = errno;
   if (fd >= 0) fd = files_put_aside(p, fd);
+  note(p, fd, true);
   pthread_mutex_unlock(&p->jail.pins);
   errno = error;
   return fd;
@@ -261,7 +269,15 @@ void place_leave(Process *p, Place *place)
 {
   if (place->pin < 0) return;
   pthread_mutex_lock(&p->jail.pins);
+  note(p, place->pin, false);
   files_take_back(p, place->pin);
   pthread_mutex_unlock(&p->jail.pins);
   place->pin = -1;
+}
+
+void paths_forked(Process *p)
+{
+  for (int fd = 0; fd < 64 * (int)(sizeof p->jail.pinned / 8); fd++)
+    if (p->jail.pinned[fd / 64] >> fd % 64 & 1) files_take_back(p, fd);
+  memset(p->jail.pinned, 0, sizeof p->jail.pinned);
 }

@@ -483,6 +483,7 @@ static bool copy(Process *p, uint64_t gva, void *host, uint64_t size, bool write
 {
   struct iovec here = { .iov_base = host, .iov_len = size }, there = { .iov_base = p->window.base + gva, .iov_len = size };
   if (!window_holds(gva, size)) return false;
+  if (write && p->written) written_touch(p, gva, size);
   ssize_t done = write ? process_vm_writev(getpid(), &here, 1, &there, 1, 0) : process_vm_readv(getpid(), &here, 1, &there, 1, 0);
   return done == (ssize_t)size;
 }

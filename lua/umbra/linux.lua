@@ -118,6 +118,9 @@ function linux.find(path, sysroot)
   return there(sysroot .. "/usr/bin/" .. path) or there(sysroot .. "/bin/" .. path) or path
 end
 
+-- What is loaded when it is needed: from within a jail it could not be.
+local LATER = { "umbra.image", "umbra.symbols", "umbra.counters" }
+
 local Hart = {}
 Hart.__index = Hart
 
@@ -128,6 +131,7 @@ function linux.new(options)
   local sysroot = options.sysroot and options.sysroot:gsub("(.)/+$", "%1")
   if sysroot and sysroot:sub(1, 1) ~= "/" then sysroot = require("umbra.host").folder() .. sysroot end
   o.jail = options.jail
+  for _, name in ipairs(options.jail and LATER or {}) do require(name) end
   o.engine, o.threshold, o.code_bytes = engine.choose(options)
   o.extensions, o.sysroot, o.fuse, o.strace = isa.isa_mask(options.isa, "su"), sysroot, options.fuse, options.strace
   local path = linux.find(options.elf, sysroot)

@@ -23,7 +23,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { TURNS = 20000 };
+enum { TURNS = 6000 };
 
 static int attempts, wrong;
 static volatile int stop;

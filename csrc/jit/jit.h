@@ -38,6 +38,12 @@ typedef struct JitLoop {
   uint32_t jumps, jump_count, epoch;
   uint32_t page_bits;                    // addresses of a page go together
 } JitLoop;
+// Where the state keeps what an lr reserved: the host address of the place, and the value seen there. Offsets.
+typedef struct JitReserved {
+  bool     there;
+  uint32_t place, value;
+} JitReserved;
+
 // Memory that is a window (mem/window.h): the state has its base. `bound`: the base is 2^WINDOW_BITS, and so the bound of addresses.
 typedef struct JitWindow {
   bool     there, bound;
@@ -107,6 +113,7 @@ struct um_jit {
   JitTlb   tlb;
   JitLoop  loop;
   JitWindow window;
+  JitReserved reservation;
   WindowCode in_window;
   JitSite *sites;                        // by `at`
   uint32_t site_count, site_capacity;

@@ -114,8 +114,11 @@ UM_EXPORT int um_hart_evaluate(um_hart *hart, uint64_t count, uint64_t *done, st
   return fault_set(why, UM_EINVAL, "the instruction at %#llx wants the host first", (unsigned long long)hart->pc);
 }
 
+static const JitReserved reservation = { true, offsetof(Hart, reserved), offsetof(Hart, reserved_value) };
+
 UM_EXPORT void um_riscv_prepare(um_jit *jit)
 {
+  jit->reservation = reservation;
   jit->loop = (JitLoop){ .there = true, .left = offsetof(Hart, budget), .leave = offsetof(Hart, leave), .unready = offsetof(Hart, fp_mode),
                          .jumps = offsetof(Hart, jumps), .jump_count = JUMPS, .epoch = offsetof(Hart, fetch_epoch), .page_bits = PAGE_BITS };
   jit->tlb = (JitTlb){ true, offsetof(Hart, data), offsetof(Tlb, mask), { offsetof(Tlb, kind[TLB_READ]), offsetof(Tlb, kind[TLB_WRITE]) } };
@@ -125,6 +128,7 @@ _Static_assert(offsetof(Jump, gva) == 0 && offsetof(Jump, epoch) == 8 && offseto
 UM_EXPORT void um_riscv_prepare_window(um_jit *jit, const um_hart *hart)
 {
   bool bound = hart->window->base == (uint8_t *)WINDOW_BYTES;
+  jit->reservation = reservation;
   jit->window = (JitWindow){ .there = true, .bound = bound, .base = offsetof(Hart, data) };
 }
 

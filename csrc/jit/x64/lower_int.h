@@ -83,6 +83,7 @@ const JitPin *pin_at(const Lower *l, int64_t slot);
 Mem  slot_mem(const Lower *l, int64_t slot);
 Reg  new_reg(Lower *l);                                // locked until the instruction ends
 Xmm  new_xmm(Lower *l);
+void release(Lower *l, Reg reg);                       // what new_reg gave and nobody defined
 Reg  use_reg(Lower *l, Ref ref);                       // the value in a register, to be read only
 Xmm  use_xmm(Lower *l, Ref ref);
 Reg  use_clean(Lower *l, Ref ref, bool is_signed);     // extended to 32 bits where it is narrower

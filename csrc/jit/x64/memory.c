@@ -88,60 +88,167 @@ static void finish(Lower *l, Ref ref, Site from, const Place *place, const Value
   if (from) add_site(l, ref, from, site);
 }
 
+// Where an access that is found goes, and the jump that is taken when it is not.
+typedef struct Reach {
+  Site miss;
+  Mem  m;
+} Reach;
+
 // In a window: the base of an address is compared unless that was done before in the block; what is near it is reserved.
-static void emit_by_window(Lower *l, Ref ref)
+static Reach reach_window(Lower *l, const Place *place)
 {
   Asm *as = &l->as;
-  const IrIns *ins = ins_at(l, ref);
-  if (l->values[ins->a].where == IN_SUM && (l->values[ins->a].k >= NEAR || l->values[ins->a].k <= -NEAR)) use_reg(l, ins->a);
-  Place place = place_of(l, ins->a);
-  Value value = { 0 };
-  Site outside = NULL;
-  if (ins->op == IR_STORE) value = stored(l, ins);
-  if (!slot_is_near(l, place.slot)) {
-    if (l->jit->window.bound) x64_cmp_rr(as, W8, place.reg, (Reg)JIT_WINDOW_REG);
-    else {
-      Reg high = new_reg(l);
-      x64_mov_rr(as, W8, high, place.reg);
-      x64_shr_ri(as, W8, high, WINDOW_BITS);
-    }
-    outside = x64_jcc(as, l->jit->window.bound ? CC_AE : CC_NE);
-    note_near(l, place.slot, 0);
+  Reach reach = { .m = x64_index((Reg)JIT_WINDOW_REG, place->reg, 0, place->disp) };
+  if (slot_is_near(l, place->slot)) return reach;
+  if (l->jit->window.bound) x64_cmp_rr(as, W8, place->reg, (Reg)JIT_WINDOW_REG);
+  else {
+    Reg high = new_reg(l);
+    x64_mov_rr(as, W8, high, place->reg);
+    x64_shr_ri(as, W8, high, WINDOW_BITS);
+    release(l, high);
   }
-  finish(l, ref, outside, &place, &value, x64_index((Reg)JIT_WINDOW_REG, place.reg, 0, place.disp));
+  reach.miss = x64_jcc(as, l->jit->window.bound ? CC_AE : CC_NE);
+  note_near(l, place->slot, 0);
+  return reach;
 }
 
 // One page by the TLB: tag and alignment in one compare.
-static void emit_by_tlb(Lower *l, Ref ref)
+static Reach reach_tlb(Lower *l, const Place *place, bool store, int32_t size)
 {
   Asm *as = &l->as;
-  const IrIns *ins = ins_at(l, ref);
   const JitTlb *tlb = &l->jit->tlb;
-  bool store = ins->op == IR_STORE;
-  int32_t size = 1 << (ins->aux & MEM_SIZE);
-  Place place = { .reg = use_reg(l, ins->a) };
-  Value value = { 0 };
-  if (store) value = stored(l, ins);
   Reg tag = new_reg(l), entry = new_reg(l);
   x64_mov_rm(as, W8, tag, x64_mem(RBP, (int32_t)tlb->pointer - (int32_t)l->jit->bias));
-  x64_mov_rr(as, W8, entry, place.reg);
+  x64_mov_rr(as, W8, entry, place->reg);
   x64_shr_ri(as, W8, entry, 8);
   x64_and_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->mask));
   x64_add_rm(as, W8, entry, x64_mem(tag, (int32_t)tlb->entries[store]));
   x64_mov_rm(as, W8, tag, x64_mem(entry, 0));
-  x64_xor_rr(as, W8, tag, place.reg);
+  x64_xor_rr(as, W8, tag, place->reg);
   x64_test_ri(as, W8, tag, -4096 | (size - 1));
   Site miss = x64_jcc(as, CC_NE);
   x64_mov_rm(as, W8, entry, x64_mem(entry, 8));
-  finish(l, ref, miss, &place, &value, x64_index(entry, place.reg, 0, 0));
+  release(l, tag);
+  return (Reach){ miss, x64_index(entry, place->reg, 0, 0) };
+}
+
+static void emit_plain(Lower *l, Ref ref)
+{
+  const IrIns *ins = ins_at(l, ref);
+  bool windowed = l->jit->window.there, store = ins->op == IR_STORE;
+  const Value *address = &l->values[ins->a];
+  if (address->where == IN_SUM && (!windowed || address->k >= NEAR || address->k <= -NEAR)) use_reg(l, ins->a);
+  Place place = place_of(l, ins->a);
+  Value value = { 0 };
+  if (store) value = stored(l, ins);
+  Reach reach = windowed ? reach_window(l, &place) : reach_tlb(l, &place, store, 1 << (ins->aux & MEM_SIZE));
+  finish(l, ref, reach.miss, &place, &value, reach.m);
+}
+
+// Atomics -------------------------------------------------------------------------------------------
+
+typedef struct Atomic {
+  Place place;
+  Mem   m;
+  Width w;
+  Site  miss, odd;                       // odd: a window does not say whether an address is aligned
+  Reg   value;
+  const uint8_t *faults[2];              // accesses that the host may refuse
+} Atomic;
+
+static void emit_amo(Lower *l, const IrIns *ins, Atomic *a, Reg dst)
+{
+  static void (*const change[AMO_COUNT])(Asm *as, Width w, Reg dst, Reg src) = { [AMO_AND] = x64_and_rr, [AMO_OR] = x64_or_rr, [AMO_XOR] = x64_xor_rr };
+  Asm *as = &l->as;
+  unsigned operation = ins->aux >> 8;
+  if (!change[operation]) {
+    x64_mov_rr(as, W8, dst, a->value);
+    a->faults[0] = as->at;
+    operation == AMO_ADD ? x64_lock_xadd_mr(as, a->w, a->m, dst) : x64_xchg_mr(as, a->w, a->m, dst);
+    return;
+  }
+  Reg wanted = new_reg(l);
+  a->faults[0] = as->at;
+  x64_mov_rm(as, a->w, RAX, a->m);
+  uint8_t *again = as->at;
+  x64_mov_rr(as, W8, wanted, RAX);
+  change[operation](as, a->w, wanted, a->value);
+  a->faults[1] = as->at;
+  x64_lock_cmpxchg_mr(as, a->w, a->m, wanted);
+  Site back = x64_jcc(as, CC_NE);
+  if (!as->full) x64_patch(back, again);
+}
+
+static Mem reserved(const Lower *l, uint32_t offset) { return x64_mem(RBP, (int32_t)offset - (int32_t)l->jit->bias); }
+
+static void emit_lr(Lower *l, Atomic *a, Reg dst)
+{
+  Asm *as = &l->as;
+  const JitReserved *at = &l->jit->reservation;
+  Reg host = new_reg(l);
+  a->faults[0] = as->at;
+  x64_mov_rm(as, a->w, dst, a->m);
+  x64_lea_rm(as, W8, host, a->m);
+  x64_mov_mr(as, W8, reserved(l, at->place), host);
+  x64_mov_mr(as, W8, reserved(l, at->value), dst);
+}
+
+// 0: stored, as the reservation holds: the same place, and the value that was seen there.
+static void emit_sc(Lower *l, Atomic *a, Reg dst)
+{
+  Asm *as = &l->as;
+  const JitReserved *at = &l->jit->reservation;
+  x64_lea_rm(as, W8, RAX, a->m);
+  x64_load_constant(as, dst, 1);
+  x64_cmp_rm(as, W8, RAX, reserved(l, at->place));
+  Site lost = x64_jcc(as, CC_NE);
+  x64_mov_rm(as, W8, RAX, reserved(l, at->value));
+  a->faults[0] = as->at;
+  x64_lock_cmpxchg_mr(as, a->w, a->m, a->value);
+  x64_set_r(as, CC_NE, dst);
+  x64_bind(as, lost);
+  x64_mov_mi(as, W8, reserved(l, at->place), 0);
+}
+
+static bool emit_atomic(Lower *l, Ref ref)
+{
+  Asm *as = &l->as;
+  const IrIns *ins = ins_at(l, ref);
+  unsigned operation = ins->op == IR_AMO ? ins->aux >> 8 : AMO_SWAP;
+  bool windowed = l->jit->window.there, writes = ins->op != IR_LR, by_rax = ins->op == IR_SC || (operation >= AMO_AND && operation <= AMO_XOR);
+  if (!l->jit->reservation.there || operation > AMO_XOR || (ins->aux & MEM_SIZE) < 2) return false;
+  if (by_rax) take_reg(l, RAX);
+  if (l->values[ins->a].where == IN_SUM) use_reg(l, ins->a);
+  Atomic a = { .place = place_of(l, ins->a), .w = (Width)(1u << (ins->aux & MEM_SIZE)) };
+  if (writes) a.value = use_reg(l, ins->b);
+  if (windowed) {
+    x64_test_ri(as, W4, a.place.reg, (int32_t)a.w - 1);
+    a.odd = x64_jcc(as, CC_NE);
+  }
+  Reach reach = windowed ? reach_window(l, &a.place) : reach_tlb(l, &a.place, writes, (int32_t)a.w);
+  a.miss = reach.miss;
+  a.m = reach.m;
+  Reg dst = by_rax && ins->op == IR_AMO ? RAX : new_reg(l);
+  if (ins->op == IR_AMO) emit_amo(l, ins, &a, dst);
+  else if (ins->op == IR_LR) emit_lr(l, &a, dst);
+  else emit_sc(l, &a, dst);
+  if (ins->op != IR_SC && a.w == W4) ins->aux & MEM_SIGNED ? x64_movsx32_rr(as, W8, dst, dst) : x64_mov_rr(as, W4, dst, dst);
+  JitSite site = { .operand = { (uint8_t)a.place.reg, (uint8_t)a.value }, .to = (uint8_t)dst };
+  for (unsigned i = 0; i < 2 && windowed; i++)
+    if (a.faults[i]) add_fault(l, ref, a.faults[i], site);
+  if (a.miss) add_site(l, ref, a.miss, site);
+  if (a.odd) add_site(l, ref, a.odd, site);
+  used(l, ins->a);
+  if (writes) used(l, ins->b);
+  define_reg(l, ref, dst);
+  return true;
 }
 
 bool emit_inline_access(Lower *l, Ref ref)
 {
   const IrIns *ins = ins_at(l, ref);
-  if ((ins->op != IR_LOAD && ins->op != IR_STORE) || ins->aux & MEM_BIG) return false;
-  if (l->jit->window.there) emit_by_window(l, ref);
-  else if (l->jit->tlb.there) emit_by_tlb(l, ref);
-  else return false;
+  if (ins->aux & MEM_BIG || !(l->jit->window.there || l->jit->tlb.there)) return false;
+  if (ins->op == IR_AMO || ins->op == IR_LR || ins->op == IR_SC) return emit_atomic(l, ref);
+  emit_plain(l, ref);
   return true;
 }

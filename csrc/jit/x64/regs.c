@@ -150,6 +150,8 @@ Xmm new_xmm(Lower *l)
   return xmm;
 }
 
+void release(Lower *l, Reg reg) { l->locked_regs &= ~(1u << reg); }
+
 void take_reg(Lower *l, Reg reg)
 {
   if (l->in_reg[reg]) spill_reg(l, reg);

@@ -317,6 +317,40 @@ describe("a hostile program", function()
     assert.equal(0, result.code)
   end)
 
+  it("may send itself what looks like a fault", function()
+    local result = exec { compiled("forged", [[
+      #include <signal.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      static volatile int seen;
+      static void handler(int signal, siginfo_t *info, void *context)
+      {
+        (void)context;
+        seen++;
+        dprintf(1, "%d %d %p\n", signal, info->si_code, info->si_addr);
+      }
+      int main(void)
+      {
+        static const int signals[] = { SIGSEGV, SIGBUS, SIGSEGV }, codes[] = { 1, 2, -1 };
+        struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+        for (int i = 0; i < 3; i++) {
+          siginfo_t info;
+          memset(&info, 0, sizeof info);
+          info.si_code = codes[i];
+          info.si_addr = (void *)0x3f000;
+          sigaction(signals[i], &action, 0);
+          if (i & 1) syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), signals[i], &info);
+          else syscall(SYS_rt_sigqueueinfo, getpid(), signals[i], &info);
+        }
+        return seen;
+      }
+    ]]) }
+    assert.equal("11 1 0x3f000\n7 2 0x3f000\n11 -1 0x3f000\n", result.out)
+    assert.equal(3, result.code)
+  end)
+
   it("cannot reach memory that is not its own", function()
     local result = exec { compiled("escape", [[
       #include <errno.h>

@@ -75,6 +75,24 @@ bool signal_is_fatal(const Process *process, int signal)
   }
 }
 
+// A program may queue a signal for itself that looks like a fault of its own (a code above 0). On the host that one has a code
+// below FORGED, or it would be taken for a fault of ours.
+enum { FORGED = -(1 << 24), FORGED_MOST = 1 << 24 };
+
+static bool get_info(const Thread *thread, uint64_t gva, int signal, siginfo_t *info)
+{
+  if (!get(thread, gva, info, sizeof *info)) return false;
+  if ((signal == SIGSEGV || signal == SIGBUS) && info->si_code > 0) info->si_code = FORGED - (info->si_code < FORGED_MOST ? info->si_code : FORGED_MOST);
+  return true;
+}
+
+static void keep_info(Thread *thread, int signal, const siginfo_t *info)
+{
+  thread->info = *info;
+  bool forged = (signal == SIGSEGV || signal == SIGBUS) && info->si_code < FORGED && info->si_code >= FORGED - FORGED_MOST;
+  if (forged) thread->info.si_code = FORGED - info->si_code;
+}
+
 // -- Arrival --------------------------------------------------------------------------------------------------------------
 
 static void host_handler(int signal, siginfo_t *info, void *context)
@@ -92,7 +110,7 @@ static void host_handler(int signal, siginfo_t *info, void *context)
   Thread *thread = linux_thread;
   if (!thread) return;
   if (signal != KICK) {
-    thread->info = *info;
+    keep_info(thread, signal, info);
     atomic_store(&thread->signal, signal);
     uint64_t mask = ALL_SIGNALS & ~NEVER_BLOCKED;
     memcpy(&at->uc_sigmask, &mask, sizeof mask);
@@ -449,7 +467,7 @@ int64_t call_tgkill(Thread *thread, const uint64_t *a) { return send(thread, (in
 int64_t call_rt_sigqueueinfo(Thread *thread, const uint64_t *a)
 {
   siginfo_t info;
-  if (!get(thread, a[2], &info, sizeof info)) return -EFAULT;
+  if (!get_info(thread, a[2], (int)a[1], &info)) return -EFAULT;
   if ((int)a[1] >= KICK) return -EINVAL;
   return syscall(SYS_rt_sigqueueinfo, (int)a[0], (int)a[1], &info) < 0 ? -errno : 0;
 }
@@ -457,7 +475,7 @@ int64_t call_rt_sigqueueinfo(Thread *thread, const uint64_t *a)
 int64_t call_rt_tgsigqueueinfo(Thread *thread, const uint64_t *a)
 {
   siginfo_t info;
-  if (!get(thread, a[3], &info, sizeof info)) return -EFAULT;
+  if (!get_info(thread, a[3], (int)a[2], &info)) return -EFAULT;
   if ((int)a[2] >= KICK) return -EINVAL;
   return syscall(SYS_rt_tgsigqueueinfo, (int)a[0], (int)a[1], (int)a[2], &info) < 0 ? -errno : 0;
 }

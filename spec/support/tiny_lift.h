@@ -45,7 +45,7 @@ static void evaluate(unsigned op, const Decoded *d, State *s)
   static Ir ir, copy;
   static bool made;
   if (!made) made = ir_init(&ir, &guest) && ir_init(&copy, &guest);
-  const IrHost host = { s, load, store, NULL, NULL, NULL };
+  const IrHost host = { s, load, store, NULL, NULL, NULL, NULL };
   struct um_fault why;
   struct um_ir_exit exit = { 0 };
   ir_clear(&ir);

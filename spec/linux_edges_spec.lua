@@ -124,6 +124,45 @@ describe("system calls", function()
   end)
 end)
 
+describe("a signal that looks like a fault", function()
+  it("may come by a descriptor of the process, and not by one of a pipe", function()
+    local path = riscv.compile([[
+      #define _GNU_SOURCE
+      #include <errno.h>
+      #include <fcntl.h>
+      #include <signal.h>
+      #include <stdio.h>
+      #include <string.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      static void handler(int signal, siginfo_t *info, void *context) { dprintf(1, "%d %d\n", signal, info->si_code); }
+      int main(void)
+      {
+        struct sigaction action = { .sa_sigaction = handler, .sa_flags = SA_SIGINFO };
+        siginfo_t info;
+        int self = syscall(SYS_pidfd_open, getpid(), 0), pipes[2];
+        memset(&info, 0, sizeof info);
+        info.si_signo = SIGSEGV;
+        info.si_code = 1;
+        sigaction(SIGSEGV, &action, 0);
+        sigaction(SIGIO, &action, 0);
+        dprintf(1, "%ld\n", syscall(SYS_pidfd_send_signal, self, SIGSEGV, &info, 0));
+        pipe(pipes);
+        fcntl(pipes[0], F_SETOWN, getpid());
+        fcntl(pipes[0], F_SETFL, O_ASYNC);
+        dprintf(1, "%d %d\n", fcntl(pipes[0], F_SETSIG, SIGSEGV), errno == EINVAL);
+        dprintf(1, "%d\n", fcntl(pipes[0], F_SETSIG, SIGIO));
+        write(pipes[1], "x", 1);
+        return 0;
+      }
+    ]], folder.path .. "/forged")
+    local result = riscv.exec { path }
+    assert.equal("11 1\n0\n-1 1\n0\n29 1\n", result.out)
+    assert.equal("", result.err)
+    assert.equal(0, result.code)
+  end)
+end)
+
 describe("a hook in a child of vfork", function()
   it("writes what the parent sees", function()
     local path = riscv.compile([[

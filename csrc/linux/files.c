@@ -156,6 +156,8 @@ int64_t call_fcntl(Thread *thread, const uint64_t *a)
 {
   void *pointer = (void *)(uintptr_t)a[2];
   if (!fd_visible(thread->process, (int)a[0])) return -EBADF;
+  // These would come with a code above 0, as faults do.
+  if ((int)a[1] == F_SETSIG && (a[2] == SIGSEGV || a[2] == SIGBUS || a[2] >= KICK)) return -EINVAL;
   switch ((int)a[1]) {
   case F_DUPFD: case F_DUPFD_CLOEXEC: case F_GETFD: case F_SETFD: case F_GETFL: case F_SETFL: case F_SETOWN: case F_GETOWN: case F_SETSIG: case F_GETSIG:
   case F_SETLEASE: case F_GETLEASE: case F_NOTIFY: case F_SETPIPE_SZ: case F_GETPIPE_SZ: case F_ADD_SEALS: case F_GET_SEALS:

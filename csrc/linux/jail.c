@@ -80,7 +80,7 @@ static const short needed[] = {
   SYS_getcwd, SYS_chdir, SYS_readlink, SYS_readlinkat, SYS_symlinkat, SYS_futex, SYS_epoll_ctl, SYS_epoll_wait, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_signalfd4,
   SYS_openat, SYS_openat2, SYS_newfstatat, SYS_statx, SYS_close_range, SYS_clock_nanosleep, SYS_set_tid_address, SYS_set_robust_list, SYS_rseq, SYS_restart_syscall,
   SYS_prlimit64, SYS_getrlimit, SYS_setrlimit, SYS_getrandom, SYS_memfd_create, SYS_process_vm_readv, SYS_process_vm_writev, SYS_prctl, SYS_arch_prctl, SYS_time,
-  SYS_gettid, SYS_getdents64, SYS_fstatfs, SYS_faccessat, SYS_faccessat2, SYS_membarrier, SYS_pidfd_open,
+  SYS_gettid, SYS_getdents64, SYS_fstatfs, SYS_faccessat, SYS_faccessat2, SYS_membarrier, SYS_pidfd_open, SYS_pidfd_send_signal,
 };
 
 typedef struct Filter { struct sock_filter row[2 * CALLS_MOST + 64]; unsigned short count; } Filter;

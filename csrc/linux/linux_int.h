@@ -256,7 +256,7 @@ typedef int64_t Call(Thread *thread, const uint64_t *a);
 // calls in files of their own
 Call call_brk, call_mmap, call_munmap, call_mprotect, call_mremap, call_madvise, call_memory_range, call_flush_icache;
 Call call_rt_sigaction, call_rt_sigprocmask, call_rt_sigreturn, call_sigaltstack, call_rt_sigsuspend, call_rt_sigtimedwait, call_kill, call_tkill, call_tgkill,
-     call_rt_sigqueueinfo, call_rt_tgsigqueueinfo, call_rt_sigpending, call_signalfd4;
+     call_rt_sigqueueinfo, call_rt_tgsigqueueinfo, call_rt_sigpending, call_signalfd4, call_pidfd_send_signal;
 Call call_clone, call_clone3, call_exit, call_exit_group, call_execve, call_execveat, call_set_tid_address, call_set_robust_list, call_get_robust_list, call_futex, call_futex_waitv,
      call_futex_requeue;
 Call call_openat, call_close, call_close_range, call_dup, call_dup3, call_fcntl, call_ioctl, call_fstat, call_newfstatat, call_readlinkat, call_getcwd,

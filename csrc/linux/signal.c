@@ -480,6 +480,15 @@ int64_t call_rt_tgsigqueueinfo(Thread *thread, const uint64_t *a)
   return syscall(SYS_rt_tgsigqueueinfo, (int)a[0], (int)a[1], (int)a[2], &info) < 0 ? -errno : 0;
 }
 
+int64_t call_pidfd_send_signal(Thread *thread, const uint64_t *a)
+{
+  siginfo_t info;
+  if (!fd_visible(thread->process, (int)a[0])) return -EBADF;
+  if ((int)a[1] >= KICK) return -EINVAL;
+  if (a[2] && !get_info(thread, a[2], (int)a[1], &info)) return -EFAULT;
+  return syscall(SYS_pidfd_send_signal, (int)a[0], (int)a[1], a[2] ? &info : NULL, (unsigned)a[3]) < 0 ? -errno : 0;
+}
+
 int64_t call_rt_sigtimedwait(Thread *thread, const uint64_t *a)
 {
   uint64_t set;

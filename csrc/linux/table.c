@@ -80,7 +80,7 @@ static const Row rows[CALLS_MOST] = {
   OWN(261, prlimit64, "iipp", 0), PASS(267, syncfs, "d"), PASS(274, sched_setattr, "ipx"), PASS(275, sched_getattr, "ipux"), OWN(269, sendmmsg, "dpux", RESTARTS | SOCKETS), PASS(276, renameat2, "DLDLx"), WAITS(278, getrandom, "pux"),
   PASS(279, memfd_create, "sx"), OWN(281, execveat, "DPppx", NO_RETURN), PASS(283, membarrier, "ixi"), BY(284, mlock2, "mux", call_memory_range, 0), WAITS(285, copy_file_range, "dpdpux"),
   OWN(286, preadv2, "dpiiix", RESTARTS), OWN(287, pwritev2, "dpiiix", RESTARTS), LOOKS(291, statx, "DPaxp"),
-  PASS(424, pidfd_send_signal, "dipx"), PASS(434, pidfd_open, "ix"), OWN(435, clone3, "pu", 0), OWN(436, close_range, "uux", 0), OWN(437, openat2, "DPpu", RESTARTS),
+  OWN(424, pidfd_send_signal, "dipx", 0), PASS(434, pidfd_open, "ix"), OWN(435, clone3, "pu", 0), OWN(436, close_range, "uux", 0), OWN(437, openat2, "DPpu", RESTARTS),
   LOOKS(439, faccessat2, "DPoa"), OWN(441, epoll_pwait2, "dpippu", 0),
   OWN(449, futex_waitv, "puxpi", RESTARTS), NEWER(451, cachestat, "dppx", 0), NEWER(452, fchmodat2, "DPoa", 0), NEWER(454, futex_wake, "puix", 0),
   NEWER(455, futex_wait, "puuxpi", RESTARTS), OWN(456, futex_requeue, "pxii", 0),

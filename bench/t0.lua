@@ -9,6 +9,7 @@ local function build_machine(p)
   local kernel = build.kernel(p.kernel)
   local repeats = p.quick and math.ceil(kernel.repeats / QUICK) or kernel.repeats
   return machine.build(machine {
+    engine = "t0",
     cpu  = { isa = "rv64gc_zicntr", mmu = "sv39", fuse = p.fuse },
     ram  = { at = 0x80000000, size = "64M" },
     map  = { { name = "htif", dev.htif {} } },

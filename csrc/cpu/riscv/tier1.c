@@ -19,6 +19,8 @@ struct Tier1 {
   uint32_t generation;                      // changes when all code is forgotten
   struct um_translations counts;
   bool     lockstep;
+  uint32_t pressure;                        // a block has to be 2^pressure times as hot
+  uint64_t executed_before, made_before;    // counts when room was made last
   uint8_t copy[BLOCK_MOST * 4];             // of code in a window
 };
 
@@ -29,7 +31,7 @@ static const struct { char file; uint8_t number; const char *reg; } pins[] = {
   { 'f', 15, "xmm12" },
 };
 
-enum { BIAS = 128, PUNTS_MOST = 64 };
+enum { BIAS = 128, PUNTS_MOST = 64, RUNS_WANTED = 200, PRESSURE_MOST = 12 };
 
 static int open_jit(Tier1 *t, Hart *first, struct um_fault *why)
 {
@@ -75,7 +77,8 @@ void tier1_close(Tier1 *t)
 
 uint32_t tier1_heat(const Hart *hart)
 {
-  return hart->tier1 ? hart->tier1->threshold : UINT32_MAX;
+  const Tier1 *t = hart->tier1;
+  return !t ? UINT32_MAX : t->pressure ? (t->threshold + 1) << t->pressure : t->threshold;
 }
 
 // Whoever wants to see instructions, accesses or blocks sees them in tier 0.
@@ -127,11 +130,26 @@ static bool lift_block(Hart *hart, const BlockHead *head, Ir *ir, bool *fp)
   return !ir->full;
 }
 
+// Room is made too often when what was translated has hardly been run: blocks have to be hotter then, to be translated again.
+static void feel_pressure(Tier1 *t)
+{
+  uint64_t run = t->counts.executed - t->executed_before, made = t->jit->instructions - t->made_before;
+  if (run / RUNS_WANTED < made) t->pressure += t->pressure < PRESSURE_MOST;
+  else if (run / RUNS_WANTED / 4 > made) t->pressure -= t->pressure > 0;
+  t->executed_before = t->counts.executed;
+  t->made_before = t->jit->instructions;
+}
+
 static void forget_all(Hart *hart)
 {
   Tier1 *t = hart->tier1;
-  for (uint32_t i = 0; i < t->jit->code_count; i++)
-    if (!t->jit->codes[i].dropped) ((BlockHead *)t->jit->codes[i].owner)->code = 0;
+  feel_pressure(t);
+  for (uint32_t i = 0; i < t->jit->code_count; i++) {
+    if (t->jit->codes[i].dropped) continue;
+    BlockHead *head = t->jit->codes[i].owner;
+    head->code = 0;
+    head->heat = tier1_heat(hart);
+  }
   jit_flush(t->jit);
   t->generation++;
   t->counts.flushes++;

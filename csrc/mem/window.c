@@ -114,9 +114,9 @@ bool window_write(const Window *window, uint64_t gva, const void *from, uint64_t
 
 bool window_load(const Window *window, uint64_t gva, unsigned size, uint64_t *value)
 {
-  const uint8_t *at = window->base + gva;
   uint32_t narrow;
   if (gva >= WINDOW_BYTES) return false;
+  const uint8_t *at = window->base + gva;
   switch (size) {
   case 1: WINDOW_LOAD(uint8_t, narrow, at, fault); break;
   case 2: WINDOW_LOAD(uint16_t, narrow, at, fault); break;
@@ -131,8 +131,8 @@ fault:
 
 bool window_store(const Window *window, uint64_t gva, unsigned size, uint64_t value)
 {
-  uint8_t *at = window->base + gva;
   if (gva >= WINDOW_BYTES) return false;
+  uint8_t *at = window->base + gva;
   switch (size) {
   case 1: WINDOW_STORE(uint8_t, at, value, fault); break;
   case 2: WINDOW_STORE(uint16_t, at, value, fault); break;

@@ -41,36 +41,50 @@ function fault.check(status, why)
   return error(text, 0)
 end
 
--- Runs a user's chunk (what loadfile gave) and returns what it returns, at most `seconds` long (default 10). Errors pass through.
--- The JIT stays off meanwhile: a compiled loop calls no hook, so it could not be interrupted.
-function fault.run(chunk, seconds, ...)
-  local info, limit = debug.getinfo(chunk, "S"), seconds or 10
-  local outer, deadline = script, os.clock() + limit
+-- Calls f(...) with look(event, line) as debug hook (`mask`, `count` as debug.sethook has them) and returns what it returns. Once look
+-- returns text, f ends with it as an error. The JIT stays off meanwhile: a compiled loop calls no hook, so it could not be interrupted.
+function fault.watched(look, mask, count, f, ...)
   local old_hook, old_mask, old_count = debug.gethook()
-  script = { name = info.short_src, line = info.linedefined }
-  local mine, source = script, info.source
+  local was_on = jit.status()
   local hook, done
   function hook(event, line)
-    if event == "line" then
-      if debug.getinfo(2, "S").source == source then mine.line = line end
-    elseif os.clock() > deadline then
-      local running = debug.getinfo(2, "f").func
-      if running == done or running == fault.run then return end
-      debug.sethook(hook, "", 1)                    -- at every instruction: no pcall in a loop outruns this
-      error(("%s:%d: still running after %g seconds"):format(mine.name, mine.line, limit), 0)
-    end
+    local text = look(event, line)
+    if not text then return end
+    local running = debug.getinfo(2, "f").func
+    if running == done or running == fault.watched then return end
+    debug.sethook(hook, "", 1)                      -- at every instruction: no pcall in a loop outruns this
+    error(text, 0)
   end
-  local was_on = jit.status()
   jit.off()
-  debug.sethook(hook, "l", 100000)
+  debug.sethook(hook, mask, count)
   function done(ok, ...)
     debug.sethook(old_hook, old_mask, old_count)
     if was_on then jit.on() end
+    if not ok then error((...), 0) end
+    return ...
+  end
+  return done(pcall(f, ...))
+end
+
+-- Runs a user's chunk (what loadfile gave) and returns what it returns, at most `seconds` long (default 10). Errors pass through.
+function fault.run(chunk, seconds, ...)
+  local info, limit = debug.getinfo(chunk, "S"), seconds or 10
+  local outer, deadline = script, os.clock() + limit
+  script = { name = info.short_src, line = info.linedefined }
+  local mine, source = script, info.source
+  local function look(event, line)
+    if event == "line" then
+      if debug.getinfo(3, "S").source == source then mine.line = line end
+    elseif os.clock() > deadline then
+      return ("%s:%d: still running after %g seconds"):format(mine.name, mine.line, limit)
+    end
+  end
+  local function done(ok, ...)
     script = outer
     if not ok then error((...), 0) end
     return ...
   end
-  return done(pcall(chunk, ...))
+  return done(pcall(fault.watched, look, "l", 100000, chunk, ...))
 end
 
 return fault

@@ -2,6 +2,7 @@
 -- SPDX-License-Identifier: MIT
 local boot    = require "umbra.boot"
 local host    = require "umbra.host"
+local keys    = require "umbra.keys"
 local machine = require "umbra.machine"
 local param   = require "umbra.param"
 local schema  = require "umbra.schema"
@@ -11,7 +12,6 @@ local words   = require "umbra.words"
 local TIMEOUT, GONE, FAILED, MISUSED = 124, 141, 125, 126
 local SLICE = 0.01                                -- seconds between two looks at input and signals
 local MOST_PENDING = 65536                        -- bytes typed ahead of a guest that does not read
-local ESCAPE = 1                                  -- Ctrl-A
 local DEFAULT = "riscv-virt"
 
 local HELP = [[
@@ -34,8 +34,6 @@ Its serial console is this terminal: Ctrl-A x ends the run, Ctrl-A h lists the k
 Words of other emulators: -m, -kernel, -initrd, -append, -bios, -drive file=F,format=raw[,readonly=on], -smp, -nographic,
 -gdb PLACE; -d ITEMS [-D FILE]; --isa=S, +signature=F, +signature-granularity=N.
 ]]
-
-local KEYS_HELP = "\r\nCtrl-A x    end the run\r\nCtrl-A h    this help\r\nCtrl-A Ctrl-A    send Ctrl-A\r\n"
 
 local function misuse(text, ...)
   error({ text = text:format(...), code = MISUSED }, 0)
@@ -150,14 +148,14 @@ end
 -- What was counted ---------------------------------------------------------------------------------------------------------
 
 local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b)
+  local list = {}
+  for key in pairs(t) do list[#list + 1] = key end
+  table.sort(list, function(a, b)
     local table_a, table_b = type(t[a]) == "table", type(t[b]) == "table"
     if table_a ~= table_b then return table_b end
     return a < b
   end)
-  return keys
+  return list
 end
 
 local function json(t, indent)
@@ -187,23 +185,6 @@ end
 
 -- The run ------------------------------------------------------------------------------------------------------------------
 
--- What the keys typed at a terminal mean. Returns the bytes for the guest, and true when the run is to end.
-local function keys_of(state, bytes)
-  local for_guest = {}
-  for i = 1, #bytes do
-    local byte = bytes:byte(i)
-    if not state.escaped then
-      if byte == ESCAPE then state.escaped = true else for_guest[#for_guest + 1] = string.char(byte) end
-    else
-      state.escaped = false
-      if byte == ESCAPE then for_guest[#for_guest + 1] = string.char(byte) end
-      if byte == ("h"):byte() or byte == ("?"):byte() then state.write(KEYS_HELP) end
-      if byte == ("x"):byte() then return table.concat(for_guest), true end
-    end
-  end
-  return table.concat(for_guest), false
-end
-
 -- Takes what was typed or piped in. True when the run is to end. A terminal is read even when the guest is not: Ctrl-A x must work.
 local function serve_input(m, input, state)
   local text = m.console
@@ -211,10 +192,10 @@ local function serve_input(m, input, state)
   input:want(room > 0)
   local bytes = input:read(room)
   if not bytes or bytes == "" then return false end
-  local quit = false
-  if state.terminal then bytes, quit = keys_of(state, bytes) end
+  local quit
+  if state.terminal then bytes, quit = state.keys:take(bytes, state.write) end
   if text then text:send(bytes) end
-  return quit
+  return quit ~= nil
 end
 
 -- Runs until the guest or the user ends it: the exit code, and a line to be said.
@@ -242,7 +223,7 @@ end
 local function run_machine(m, options)
   local terminal = host.is_terminal(0) and host.is_foreground(0)
   local source = (terminal or not host.is_terminal(0)) and 0 or nil
-  local state = { terminal = terminal, timeout = options.timeout }
+  local state = { terminal = terminal, timeout = options.timeout, keys = keys.new { { "x", "end the run" } } }
   local input = host.input(source)
   function state.write(bytes)
     if state.trouble then return end

@@ -16,11 +16,13 @@
 #include "mem/mem.h"
 #include "cpu/cpu_ffi.h"
 #include "sched/sched_ffi.h"
+#include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +57,8 @@ struct um_runner {
 };
 
 static _Atomic uint32_t news, sleepers;   // a futex: Lua sleeps on it
+static _Atomic uint32_t armed;            // Lua sleeps in a poll, and `bell` shall wake it
+static int bell = -1;
 
 static void futex_sleep(_Atomic uint32_t *word, uint32_t seen, uint64_t ns)
 {
@@ -96,6 +100,10 @@ static void tell(void)
 {
   atomic_fetch_add(&news, 1);
   if (atomic_load(&sleepers)) futex_wake(&news);
+  if (atomic_load(&armed) && atomic_exchange(&armed, 0)) {
+    uint64_t one = 1;
+    if (write(bell, &one, sizeof one) < 0) return;       // full: it rings already
+  }
 }
 
 UM_EXPORT uint32_t um_sched_news(void)
@@ -109,6 +117,20 @@ UM_EXPORT void um_sched_sleep(uint32_t seen, uint64_t host_ns)
   atomic_fetch_add(&sleepers, 1);
   futex_sleep(&news, seen, host_ns);
   atomic_fetch_sub(&sleepers, 1);
+}
+
+UM_EXPORT int um_sched_bell(struct um_fault *why)
+{
+  if (bell < 0) bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  return bell >= 0 ? bell : fault_set(why, UM_ENOMEM, "the host has no file descriptor for news: %s", strerror(errno));
+}
+
+UM_EXPORT bool um_sched_arm(uint32_t seen)
+{
+  uint64_t count;
+  if (bell >= 0 && read(bell, &count, sizeof count) < 0 && errno != EAGAIN) return false;
+  atomic_store(&armed, 1);
+  return atomic_load(&news) == seen;
 }
 
 // Whether what a run came back with asks nothing of Lua. With a virtual clock all does: how long Lua takes must not show, so the

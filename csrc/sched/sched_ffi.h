@@ -22,3 +22,7 @@ void       um_runner_hold(um_runner *runner, bool on);       // on: nothing is p
 // up to `host_ns` until it is another than `seen` (or a signal came).
 uint32_t   um_sched_news(void);
 void       um_sched_sleep(uint32_t seen, uint64_t host_ns);
+// The same for a poll that waits for other things too: um_sched_bell is a descriptor that becomes readable with the first news after
+// um_sched_arm, which is false where there are some already. One sleeper a process. Below 0: the host has no descriptor.
+int        um_sched_bell(struct um_fault *why);
+bool       um_sched_arm(uint32_t seen);

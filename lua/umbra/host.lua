@@ -18,6 +18,7 @@ int um_host_dup2(int from, int to) __asm__("dup2");
 int um_host_fcntl(int fd, int command, int argument) __asm__("fcntl");
 int um_host_prctl(int option, unsigned long argument) __asm__("prctl");
 int um_host_poll(struct um_host_pollfd *fds, unsigned long count, int milliseconds) __asm__("poll");
+int um_host_ioctl(int fd, unsigned long request, void *argument) __asm__("ioctl");
 int um_host_isatty(int fd) __asm__("isatty");
 int um_host_ferror(void *file) __asm__("ferror");
 int um_host_getpgrp(void) __asm__("getpgrp");
@@ -110,6 +111,12 @@ function host.is_terminal(fd) return C.um_host_isatty(fd) == 1 end
 -- Whether this process may read its terminal: a background job that tried would be stopped.
 function host.is_foreground(fd) return C.um_host_tcgetpgrp(fd) == C.um_host_getpgrp() end
 
+-- Characters a line of the terminal `fd` has; 80 where nobody knows.
+function host.columns(fd)
+  local size = ffi.new "uint16_t[4]"
+  return C.um_host_ioctl(fd, 0x5413, size) == 0 and size[1] > 0 and size[1] or 80        -- TIOCGWINSZ
+end
+
 -- Puts the terminal `fd` into raw mode; returns a function that restores it, nil when it is none.
 function host.raw(fd)
   local old, raw = ffi.new("uint8_t[?]", ATTRIBUTE_BYTES), ffi.new("uint8_t[?]", ATTRIBUTE_BYTES)
@@ -186,11 +193,22 @@ end
 -- input.fd is readable when `fd` is, too.
 function Input:join(fd) C.um_host_epoll_ctl(self.fd, EPOLL_ADD, fd, self.event) end
 
+-- Whether there is something to read: true; "gone" where whoever wrote it hung up; nil: not now.
+function Input:ready()
+  self.polled[0].fd, self.polled[0].events, self.polled[0].revents = self.source or -1, POLLIN, 0
+  if C.um_host_poll(self.polled, 1, 0) <= 0 then return end
+  return bit.band(self.polled[0].revents, POLLIN) ~= 0 or "gone"
+end
+
+-- Sleeps until there is something, however long that takes.
+function Input:wait()
+  self.polled[0].fd, self.polled[0].events, self.polled[0].revents = self.fd, POLLIN, 0
+  C.um_host_poll(self.polled, 1, -1)
+end
+
 -- Waiting bytes, at most `most`: nil when there are none now, "" once at the end of input.
 function Input:read(most)
-  if not self.source or most <= 0 then return end
-  self.polled[0].fd, self.polled[0].events, self.polled[0].revents = self.source, POLLIN, 0
-  if C.um_host_poll(self.polled, 1, 0) <= 0 then return end
+  if not self.source or most <= 0 or not self:ready() then return end
   local got = C.um_host_read(self.source, self.buffer, math.min(most, 4096))
   if got > 0 then return ffi.string(self.buffer, got) end
   if got < 0 and (ffi.errno() == EINTR or ffi.errno() == EAGAIN) then return end

@@ -340,6 +340,21 @@ function sched.abandon(m)
   leave(m)
 end
 
+-- For whoever sleeps elsewhere: serves all started machines once. Returns those that came to their end or to grief (stop tells of it),
+-- and whether there is nothing more to do before the next news.
+function sched.turn()
+  local over, rest = {}, true
+  for _, m in ipairs(everyone()) do
+    poll(m, true)
+    if m.started.result or m.started.trouble then
+      over[#over + 1] = m
+    else
+      rest = rest and C.um_runner_busy(m.runner)
+    end
+  end
+  return over, rest
+end
+
 -- Serves all started machines until `timeout`, or until each came to its end.
 function sched.serve(options)
   options = schema.check(options, SERVE, "serve")

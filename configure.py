@@ -25,6 +25,7 @@ NEEDS = [
     ("file /usr/include/zstd.h", "libzstd-dev", "compressed kernels and images"),
     ("so libxxhash.so.0", "libxxhash0", "the hash of a machine"),
     ("lua luv", "lua-luv", "the umbra command"),
+    ("so libedit.so.2", "libedit2", "editing lines in umbra repl"),
     ("lua cjson", "lua-cjson", "the umbra command"),
     ("lua argparse", "lua-argparse", "the umbra command"),
     ("file /usr/lib/riscv64-linux-gnu/opensbi/generic/fw_jump.bin", "opensbi", "boot"),

@@ -49,6 +49,8 @@ local function pages()
   return list
 end
 
+help.pages = pages
+
 local function read(page) return (image.read(folder .. page .. ".md")) end
 
 -- The cells of a table's row, or nil. A | within ` ` is none that separates.
@@ -183,6 +185,42 @@ local function all_text()
   return table.concat(lines, "\n")
 end
 
+-- What `page` says of the function that is called by its bare name: the rows of its tables whose call begins with it. nil: nothing.
+function help.word(page, name)
+  local lines = {}
+  for line in (read(page) or ""):gmatch "[^\n]+" do
+    local cells = cells_of(line)
+    for code in (cells and #cells == 2 and cells[1] or ""):gmatch "`([^`]+)`" do
+      if code:match "^[%a_][%w_.]*" == name then lines[#lines + 1] = ("%s\n    %s"):format(plain(cells[1]), plain(cells[2])) break end
+    end
+  end
+  if lines[1] then return table.concat(lines, "\n") .. see(page) end
+end
+
+-- Where a function was written, and the comment above it.
+local function function_text(f)
+  local info = debug.getinfo(f, "S")
+  if info.what == "C" then
+    for library, t in pairs(package.loaded) do    -- at most one of Lua's own names is it
+      for name, value in pairs(type(t) == "table" and rawequal(package.loaded[library], t) and t or {}) do
+        if value == f then return ("%s%s: a function of Lua's library"):format(library == "_G" and "" or library .. ".", name) end
+      end
+    end
+    return "a function in C"
+  end
+  local lines, above = {}, {}
+  for line in ((info.source:match "^@(.*)" and image.read(info.source:sub(2)) or "") .. "\n"):gmatch "(.-)\n" do lines[#lines + 1] = line end
+  for at = info.linedefined - 1, 1, -1 do
+    local text = lines[at] and lines[at]:match "^%s*%-%-%s?(.*)$"
+    if not text then break end
+    table.insert(above, 1, text)
+  end
+  above[#above + 1] = ("function at %s:%d"):format(info.short_src, info.linedefined)
+  local first = lines[info.linedefined] and lines[info.linedefined]:match "^%s*(.-)%s*$"
+  if first then table.insert(above, 1, first) end
+  return table.concat(above, "\n")
+end
+
 -- Noun of an object that umbra made, or nil.
 function help.noun(object)
   local meta = type(object) == "table" and getmetatable(object)
@@ -211,6 +249,7 @@ function help.text(thing)
     local page = module == thing and name:match "^umbra%.([%w_]+)$"
     if page and read(page) then return page_text(page) end
   end
+  if type(thing) == "function" then return function_text(thing) end
   fault.raise("help: nothing is known about %s; help() lists what is", schema.show(thing))
 end
 

@@ -3,7 +3,9 @@
 local asm     = require "umbra.asm"
 local machine = require "umbra.machine"
 local dev     = require "devices"
+local fetch   = require "umbra.fetch"
 local example = require "spec.support.example"
+local random  = require "spec.support.random"
 local tree    = require "spec.support.tree"
 local umbra   = require "spec.support.umbra"
 
@@ -387,6 +389,27 @@ print(m.jit:counters().backing, m.cpu[0]:reg "a0", m.jit:counters().executed > 1
     m:run { instructions = 1000 }
     assert.is_nil(tree.read("/proc/self/maps"):match "%f[%x]%x+%-%x+ rwx")
     m:close()
+  end)
+end)
+
+-- Debian ----------------------------------------------------------------------------------------------------------------------------
+
+describe("Debian's kernel", function()
+  -- 150 million instructions of its boot; the soak boots to the end, in lockstep too.
+  it("has the same state in every engine", function()
+    local whole, guest, wanted = random.soak(), fetch.ensure "debian-riscv64", nil
+    for _, way in ipairs { { "t0" }, { "t1" }, { "auto" }, whole and { "lockstep" } or nil } do
+      local m = machine.load("riscv-virt", {
+        engine = way[1], clock = "virtual", append = "mode=off", firmware = guest.firmware, kernel = guest.kernel, initrd = guest.initrd,
+      })
+      m:run { instructions = not whole and 150000000 or nil, timeout = 500 }
+      wanted = wanted or m:hash()
+      assert.equal(wanted, m:hash())
+      local counts = m.jit:counters()
+      if counts then assert.equal(0, counts.differences) end
+      if way[1] == "auto" then assert.is_true(counts.executed > (whole and 500000000 or 100000000)) end
+      m:close()
+    end
   end)
 end)
 

@@ -144,6 +144,7 @@ local function command(self, text)
   local name, format, rest = text:match "^%s*([%a_][%w_.]*)(/?%w*)%s*(.-)%s*$"
   local f = name and self.words[name] or name == "sysbus.WhatIsAt" and self.words.whatis
   if type(f) ~= "function" or format ~= "" and format:sub(1, 1) ~= "/" then return end
+  if rest:find "^[=,.:[(]" then return end        -- wrong Lua: `log = = 1`
   local args = {}
   for word in rest:gmatch "%S+" do args[#args + 1] = word:match '^"(.*)"$' or word end
   if format ~= "" then args[2] = format:sub(2) end

@@ -277,6 +277,7 @@ static void enter(Hart *hart, const JitCode *code)
   hart->punt = false;
   if (hart->window) window_run_code(&t->jit->in_window);
   jit_enter(t->jit, code->at, run);
+  if (hart->window) window_run_code(NULL);               // the code may be gone before this thread's next fault
   hart->in_code = false;
   if (run->exit.reason == JIT_HEAD) hart->pc = t->jit->codes[run->which].pc;
   else if (run->exit.reason == JIT_LINKED) hart->pc = t->jit->links[run->which].pc;

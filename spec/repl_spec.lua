@@ -66,8 +66,9 @@ local function typed(steps, options)
     lines[i] = step[1] .. " " .. text
   end
   local input = folder.write("steps", table.concat(lines, "\n"))
-  local shown = tree.run(("XDG_STATE_HOME=%s TERM=%s timeout -s KILL 100 python3 spec/support/typist.py %d %s < %s"):format(
-    folder.path, options.term or "xterm", options.columns or 80, options.command or ("build/umbra repl %s kernel=%s"):format(board, program), input))
+  local preload = umbra.quote(os.getenv "LD_PRELOAD" or "")          -- a sanitizer is for umbra, not for what types
+  local shown = tree.run(("LD_PRELOAD= XDG_STATE_HOME=%s TERM=%s timeout -s KILL 100 python3 spec/support/typist.py %d env LD_PRELOAD=%s %s < %s"):format(
+    folder.path, options.term or "xterm", options.columns or 80, preload, options.command or ("build/umbra repl %s kernel=%s"):format(board, program), input))
   assert.is_nil(shown:match "%(never came[^\n]*", shown)
   return shown, tonumber(shown:match "\ncode=(%d+)\n$")
 end

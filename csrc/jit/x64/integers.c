@@ -371,7 +371,7 @@ static void emit_extend(Lower *l, Ref ref)
     define_const(l, ref, ins->op == IR_ZEXT ? (int64_t)((uint64_t)k & (~(uint64_t)0 >> (64 - bits))) : k);
     return;
   }
-  if (ins->op == IR_ZEXT && from == IR_I1) {
+  if ((ins->op == IR_ZEXT && from == IR_I1) || extends_for_free(l, ref)) {
     share(l, ref, ins->a);
     return;
   }

@@ -98,6 +98,7 @@ void define_slot(Lower *l, Ref ref, int64_t slot);
 void define_sum(Lower *l, Ref ref, int64_t k);          // its first operand, or its second, plus k; they are used later
 Ref  sum_base(const Lower *l, Ref ref);
 void share(Lower *l, Ref ref, Ref from);               // the same bits under another type; uses `from` up
+bool extends_for_free(const Lower *l, Ref ref);        // a sext whose operand's register has its 64 bits already
 // Where the result is wanted, after its operands were used: a pin, else the first operand's register if that is dead.
 Reg  result_reg(Lower *l, Ref ref, Reg first);
 Xmm  result_xmm(Lower *l, Ref ref, Xmm first);

@@ -427,13 +427,21 @@ void share(Lower *l, Ref ref, Ref from)
   used(l, from);
 }
 
+bool extends_for_free(const Lower *l, Ref ref)
+{
+  const IrIns *ins = ins_at(l, ref), *from = ins_at(l, ins->a);
+  if (ins->op != IR_SEXT || from->op != IR_SHR || from->type != IR_I32 || l->amounts[ins->a]) return false;
+  const IrIns *by = ins_at(l, from->b);                // shifted to the right by 1 to 31 it is not negative, and zeros are above it
+  return by->op == IR_CONST && by->imm >= 1 && by->imm <= 31;
+}
+
 // The `set` behind `ref` that alone takes what it gives, or its bits.
 static const IrIns *next_set(const Lower *l, Ref ref)
 {
   const Ir *ir = l->ir;
   for (; ref + 1 < ir->count && ir->ins[ref + 1].a == ref && l->values[ref].uses == 1; ref++) {
     unsigned op = ir->ins[ref + 1].op;
-    if (op != IR_BITCAST && op != IR_BOX && (op != IR_TRUNC || ir->ins[ref + 1].type != IR_I32)) break;
+    if (op != IR_BITCAST && op != IR_BOX && (op != IR_TRUNC || ir->ins[ref + 1].type != IR_I32) && !extends_for_free(l, ref + 1)) break;
   }
   const IrIns *next = &ir->ins[ref + 1];
   return ref + 1 < ir->count && next->op == IR_SET && next->a == ref && l->values[ref].uses == 1 && !l->amounts[ref + 1] ? next : NULL;

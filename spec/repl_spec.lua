@@ -261,6 +261,16 @@ describe("a session on a terminal", function()
     assert.equal(0, code, shown)
   end)
 
+  it("lets a debugger connect and no longer, while the machine runs", function()
+    local place = folder.path .. "/gdb"
+    local shown, code = typed(session {
+      "gdbserver unix:" .. place, { "expect", "target remote " .. place }, "info status", { "expect", "running, " },
+      "n = m:counters().instructions", { "wait", "0.3" }, "=m:counters().instructions > n, m:running()", { "expect", "true\r\nfalse\r\n" },
+      "gdbserver none", "=m.debugger, m:running()", { "expect", "nil\r\ntrue\r\n" },
+    })
+    assert.equal(0, code, shown)
+  end)
+
   it("works in 20 columns, in other ones later, and where nothing is known of the terminal", function()
     for _, term in ipairs { "xterm", "dumb", "vt100" } do
       local shown, code = typed(session {

@@ -285,7 +285,10 @@ function words.new(session)
   function w.gdbserver(place)
     local m = machine_of(session, "gdbserver")
     if place == "none" then
+      local ran = session:runs(m)
+      session:stop(m)
       if m.debugger then m.debugger:close() end
+      if ran then session:go(m) end
       return
     end
     local text = tostring(place or "1234"):gsub("^tcp:", "")

@@ -17,6 +17,7 @@ local MS = 1e6                                    -- nanoseconds
 local SENTINEL = 6616158211573760000              -- a result that no routine gives; exact as double and as 64-bit integer
 local TRIVIAL = 5000                              -- nanoseconds a call from which on interpreting the loop around it does not matter
 local TURNS = 250                                 -- of a loop that LuaJIT has not compiled yet
+local SETTLE = 3 * MS                             -- of calls that are not measured, behind what emptied the caches
 local LONG = 100000                               -- nanoseconds from which on a single call is all the warm-up there need be
 local TRIES = 3                                   -- at compiling the loop
 local HOOKED = 1000                               -- bytecodes between two looks at whether the interpreter runs
@@ -322,6 +323,15 @@ end
 
 local KINDS = { component = component, guest = guest, process = process }
 
+-- Calls that are not measured until the caches, the branch predictors and the clock of the core are what they will be.
+local function settle(subject, count)
+  local spent = 0
+  while spent < SETTLE do
+    local wall = subject.measure(count)
+    spent = spent + wall
+  end
+end
+
 -- How often to measure and how many calls at a time: counts, whether they grow.
 local function plan(subject, context)
   local per_call, samples, target = subject.per_call, context.samples, context.target
@@ -393,6 +403,9 @@ function sample.run(case, context)
     collectgarbage()
     context.flushed = nil
     load = host.watch()
+    for i, subject in ipairs(subjects) do
+      if subject.linear and not subject.missing then settle(subject, count_at[i](1)) end
+    end
     for k = 1, most do
       for j = 1, #subjects do
         local i = k % 2 == 1 and j or #subjects + 1 - j

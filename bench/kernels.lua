@@ -17,9 +17,9 @@ local function qemu(p) return { "qemu-system-riscv64", "-M", "spike", "-m", "128
 local function native(p) return { build.native_program(p.kernel), tostring(repeats(p)) } end
 
 local group = { help = "kernels in umbra, QEMU (its compiler, a bare machine with HTIF) and natively" }
-for _, suite in ipairs { "integer", "mixed", "float" } do
+for suite, quick in build.suites { integer = { "bytecode", "fib" }, mixed = "mix", float = "mandelbrot" } do
   group[#group + 1] = bench.process {
-    name = suite, samples = 9, params = { kernel = build.names(suite) }, needs = { build.compiler_program, "gcc" },
+    name = suite, samples = 9, params = { kernel = build.names(suite) }, quick = { kernel = quick }, needs = { build.compiler_program, "gcc" },
     sides = { { "umbra", command = umbra }, { "qemu", command = qemu }, { "native", command = native } },
   }
 end

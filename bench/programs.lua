@@ -26,11 +26,12 @@ local function repeats(p)
   return tostring(p.quick and math.ceil(all / QUICK) or all)
 end
 
-for _, suite in ipairs { "integer", "mixed", "float" } do
+for suite, quick in build.suites { integer = { "sieve", "qsort" }, mixed = "mix", float = "nbody" } do
   local both = sides(function(p) return { build.linux_program(p.kernel), repeats(p) } end)
   table.insert(both, { "native", command = function(p) return { build.native_program(p.kernel), repeats(p) } end })
   group[#group + 1] = bench.process {
-    name = suite, samples = 9, params = { kernel = build.names(suite) }, needs = { build.compiler_program, "gcc" }, sides = both,
+    name = suite, samples = 9, params = { kernel = build.names(suite) }, quick = { kernel = quick },
+    needs = { build.compiler_program, "gcc" }, sides = both,
   }
 end
 
@@ -43,7 +44,7 @@ group[#group + 1] = bench.process { name = "hello", samples = 51, needs = { buil
 local COPIED = { [16] = 40, [64] = 160, [1024] = 1000, [65536] = 3000, [4194304] = 3000 }
 
 group[#group + 1] = bench.process {
-  name = "memcpy", samples = 9, params = { size = { 16, 64, 1024, 65536, 4194304 } }, needs = { build.compiler_program },
+  name = "memcpy", samples = 9, params = { size = { 16, 64, 1024, 65536, 4194304 } }, quick = { size = { 16, 65536 } }, needs = { build.compiler_program },
   sides = sides(function(p) return { build.linux_copy(), tostring(p.size), tostring(p.quick and COPIED[p.size] / QUICK or COPIED[p.size]) } end),
 }
 
@@ -74,7 +75,8 @@ local function debian(p)
 end
 
 group[#group + 1] = bench.process {
-  name = "debian", samples = 9, params = { program = { "python", "start", "lua", "sqlite", "zstd" } }, needs = { PEER },
+  name = "debian", samples = 9, params = { program = { "python", "start", "lua", "sqlite", "zstd" } }, quick = { program = { "start", "lua" } },
+  needs = { PEER },
   sides = {
     { "umbra", command = function(p)
       local sysroot, program, words = debian(p)

@@ -59,11 +59,11 @@ local function times(p, all) return p.quick and math.max(1, math.floor(all / QUI
 
 local group = {
   help = "work inside Debian's Linux, in umbra and QEMU",
-  case { name = "os", params = { work = { "touch", "fault", "call", "pipe", "signal", "mprotect", "exec", "patch" } },
+  case { name = "os", quick = { work = { "call", "pipe" } }, params = { work = { "touch", "fault", "call", "pipe", "signal", "mprotect", "exec", "patch" } },
     line = function(p) return p.work .. " " .. times(p, WORK[p.work]) end },
 }
-for _, suite in ipairs { "integer", "mixed", "float" } do
-  group[#group + 1] = case { name = suite, params = { kernel = build.names(suite) },
+for suite, quick in build.suites { integer = "qsort", mixed = "mix", float = "nbody" } do
+  group[#group + 1] = case { name = suite, params = { kernel = build.names(suite) }, quick = { kernel = quick },
     line = function(p) return ("run %s %d"):format(p.kernel, times(p, build.kernel(p.kernel).repeats)) end }
 end
 return bench(group)

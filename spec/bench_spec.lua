@@ -357,6 +357,14 @@ describe("a process", function()
     assert.equal("", tree.run "ps -eo stat,args | grep '^[^Z].*[s]leep 0.3; echo ready'")
   end)
 
+  it("makes fewer rows of a sweep in a quick run, where it says so", function()
+    local group = bench { name = "spec", bench.process { name = "x", command = { "true" }, params = { a = { 1, 2, 3 }, b = { 4, 5 } }, quick = { a = 3 } } }
+    local ids = {}
+    for _, case in ipairs(bench.expand(group, true)) do ids[#ids + 1] = case.id end
+    assert.same({ "spec/x a=3 b=4", "spec/x a=3 b=5" }, ids)
+    assert.equal(6, #bench.expand(group))
+  end)
+
   it("that is told lines must be ready, answer and stay", function()
     local function why(command, more)
       local options = { command = command, ready = "ready", line = "this", mark = "did this", limit = 0.6 }
@@ -378,6 +386,7 @@ describe("a scenario", function()
       { function() bench.guest { name = "x", machin = print } end, "did you mean `machine`" },
       { function() bench.process { name = "x", command = {}, sides = { { "a" }, { "a" } } } end, "there are two sides \"a\"" },
       { function() bench.process { name = "x", command = {}, ready = "r", line = "l" } end, "missing key `process.mark`: with `ready`" },
+      { function() bench.process { name = "x", command = {}, quick = { size = 1 } } end, "`process.quick.size`: no such parameter" },
       { function() bench.process { name = "x", command = {}, line = "l" } end, "`process.line` without `process.ready`" },
       { function() local _ = bench { name = "x" } end, "without a case" },
       { function() local _ = bench { 5 } end, "`bench%[1%]` must be bench.component" },

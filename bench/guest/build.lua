@@ -60,6 +60,15 @@ function build.names(suite)
   return names
 end
 
+-- The suites in their order, each with what `of` says of it: for suite, value in build.suites { integer = 1 } do.
+function build.suites(of)
+  local order, i = { "integer", "mixed", "float" }, 0
+  return function()
+    i = i + 1
+    return order[i], order[i] and of[order[i]]
+  end
+end
+
 local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
 
 -- What a shell command prints; a refusal with its text when it fails.

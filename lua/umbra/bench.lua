@@ -26,6 +26,7 @@ local COMMON = {
   { "name", type = "string", required = true, help = "what is measured" },
   { "help", type = "string", help = "one line about it" },
   { "params", type = "table", default = {}, help = "name = value or list of values; every combination becomes a row" },
+  { "quick", type = "table", default = {}, help = "of `params`, the values of a quick run where those are fewer" },
   { "sides", type = "table", help = "settings that are measured turn by turn: a list of { \"name\", key = value }" },
   { "clock", type = "enum", values = { "wall", "cpu" }, help = "which time counts" },
   { "limit", type = "number", default = 60, min = 0.001, help = "seconds that a call, a run or a command may take" },
@@ -95,6 +96,9 @@ for kind in pairs(KINDS) do                       -- bench.component, bench.gues
   local rows = rows_of(kind)
   bench[kind] = function(options)
     options = schema.check(options, rows, kind)
+    for name in pairs(options.quick) do           -- one of them is named: any order will do
+      if options.params[name] == nil then fault.raise("`%s.quick.%s`: no such parameter in `params`", kind, tostring(name)) end
+    end
     options.kind, options.sides = kind, sides_of(kind, options)
     options.unit, options.clock = options.unit or UNITS[kind], options.clock or CLOCKS[kind]
     return setmetatable(options, Case)
@@ -231,7 +235,9 @@ end
 function bench.expand(group, quick)
   local cases = {}
   for _, said in ipairs(group.cases) do
-    for _, combination in ipairs(combinations(said.params)) do cases[#cases + 1] = expand_one(group, said, combination, quick or false) end
+    local params = {}
+    for name, values in pairs(said.params) do params[name] = quick and said.quick[name] or values end       -- into a table: any order will do
+    for _, combination in ipairs(combinations(params)) do cases[#cases + 1] = expand_one(group, said, combination, quick or false) end
   end
   return cases
 end

@@ -214,10 +214,11 @@ local function start(words, context, input)
     for _, handle in ipairs { out, err, input } do handle:close() end
     error(("cannot start %s: %s"):format(words[1], self.pid), 0)
   end
-  self.open = 2
+  self.open = input and 4 or 3
+  function self.closed() self.open = self.open - 1 end
   for _, pipe in ipairs { out, err } do
     pipe:read_start(function(_, bytes)
-      if not bytes then return pipe:close(function() self.open = self.open - 1 end) end
+      if not bytes then return pipe:close(self.closed) end
       self.said = self.said .. bytes
       if self.on_text then self.on_text() end
     end)
@@ -258,9 +259,11 @@ end
 
 function Command:close()
   uv.kill(-self.pid, "sigkill")
-  if self.input then self.input:close() end
-  while self.code == nil or self.open > 0 do uv.run "once" end      -- not to the loop's end: other commands may go on
-  self.process:close()
+  if self.input then self.input:close(self.closed) end
+  -- Not to the loop's end, other commands may go on; but nothing of this one may be left to be called.
+  while self.code == nil do uv.run "once" end
+  self.process:close(self.closed)
+  while self.open > 0 do uv.run "once" end
 end
 
 -- Runs a command to its end: nanoseconds until it printed `mark` (nil: until it ended), and of CPU time.

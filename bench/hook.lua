@@ -11,6 +11,7 @@ local function nothing() end
 
 local function board(p)
   return machine.build(machine {
+    engine = "t0",                                -- a hook keeps its page there: translated code beside it would be another comparison
     cpu  = { isa = "rv64gc_zicntr", mmu = "sv39" },
     ram  = { at = 0x80000000, size = "64M" },
     map  = { { name = "htif", dev.htif {} } },

@@ -16,7 +16,7 @@ table `arg`, as with luajit; a whole number that it returns becomes the exit cod
   --jail DIR      nothing outside of DIR is there for it (but the sysroot, to be read), and no sockets
   --env K=V       sets a variable of its environment; may be repeated
   --cpu ISA       instruction set [rv64gc_zba_zbb_zbs]
-  --engine E      what runs it: t0 (an interpreter), t1 (translated code), auto (that where it is hot)
+  --engine E      what runs it: t0 (an interpreter), t1 (translated code), auto (that where it is hot) [auto]
   --strace        print every system call to standard error
   --stats         print what was counted to standard error at the end
   --help          this text

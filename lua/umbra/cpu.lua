@@ -381,12 +381,13 @@ function Hart:counters()
   local counts = ffi.new "struct um_hart_counts"
   C.um_hart_counts(self.ptr, counts)
   local misses = { read = tonumber(counts.tlb_misses[0]), write = tonumber(counts.tlb_misses[1]), execute = tonumber(counts.tlb_misses[2]) }
-  local accesses = tonumber(counts.accesses)
+  local translated = self:translations()
+  local accesses = not (translated and translated.executed > 0) and tonumber(counts.accesses) or nil      -- translated code does not count them
   return {
     instructions = tonumber(counts.instructions),
     accesses     = accesses,
     tlb          = {
-      hits    = math.max(accesses - misses.read - misses.write, 0),
+      hits    = accesses and math.max(accesses - misses.read - misses.write, 0),
       misses  = misses,
       fills   = tonumber(counts.tlb_fills),
       flushes = tonumber(counts.tlb_flushes),

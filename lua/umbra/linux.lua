@@ -143,6 +143,7 @@ function linux.new(options)
     name = "linux-user", why = why, event = ffi.new "struct um_linux_event", hooks = {}, capture = options.capture, input = options.input,
     isa = options.isa, path = path,
   })
+  self.engine = options.engine
   self.hart = setmetatable({ process = self, isa = options.isa }, Hart)
   self.cpu = { [0] = self.hart }
   self.mem = setmetatable({ process = self }, linux.Memory)
@@ -401,7 +402,8 @@ local function tally(self)
     index = index + 1
   end
   return require("umbra.counters").new {
-    instructions = tonumber(counts.instructions), accesses = tonumber(counts.accesses),
+    instructions = tonumber(counts.instructions),
+    accesses = self.engine == "t0" and tonumber(counts.accesses) or nil,        -- translated code does not count them
     blocks = { decoded = tonumber(counts.decoded), invalidated = tonumber(counts.invalidated) },
     calls = tonumber(counts.calls), calls_by_name = by_name, unknown_calls = tonumber(counts.unknown),
     threads = tonumber(counts.threads), forks = tonumber(counts.forks), signals = tonumber(counts.signals), mapped_bytes = tonumber(counts.mapped_bytes),

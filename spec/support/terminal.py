@@ -17,6 +17,8 @@ def typed(text):
 def main(seconds, steps, command):
     pid, terminal = pty.fork()
     if pid == 0:
+        for number in (signal.SIGINT, signal.SIGQUIT):       # who runs the specs in the background has them ignored
+            signal.signal(number, signal.SIG_DFL)
         os.execvp(command[0], command)
     end, seen, at = time.monotonic() + seconds, b"", 0
     missing = None

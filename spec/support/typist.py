@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import sys
 import termios
@@ -29,6 +30,8 @@ class Terminal:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             resize(0, columns)
+            for number in (signal.SIGINT, signal.SIGQUIT):       # who runs the specs in the background has them ignored
+                signal.signal(number, signal.SIG_DFL)
             os.execvp(command[0], command)
         resize(self.fd, columns)
 

@@ -9,7 +9,7 @@ local engine = {}
 
 -- What runs guest code. UMBRA_ENGINE and UMBRA_CODE say what is meant where nothing is said: specs are run in every engine.
 engine.ROWS = {
-  { "engine", type = "enum", values = { "t0", "t1", "auto", "lockstep" }, default = os.getenv "UMBRA_ENGINE" or "t0",
+  { "engine", type = "enum", values = { "t0", "t1", "auto", "lockstep" }, default = os.getenv "UMBRA_ENGINE" or "auto",
     help = "what runs guest code: the interpreter; translated code; that where it is hot; both, compared" },
   { "jit", type = "table", default = {}, help = "{ threshold = 30, code = \"32M\" }" },
 }

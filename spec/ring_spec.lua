@@ -145,7 +145,7 @@ end)
 
 describe("counters", function()
   local function counted()
-    return machine.load("bare", { kernel = program ".globl _start\n_start: la a0, x\n1: ld a1, 0(a0)\n j 1b\n.data\nx: .dword 0\n", harts = 2 })
+    return machine.load("bare", { kernel = program ".globl _start\n_start: la a0, x\n1: ld a1, 0(a0)\n j 1b\n.data\nx: .dword 0\n", harts = 2, engine = "t0" })
   end
 
   it("have differences, and begin anew", function()

@@ -238,11 +238,12 @@ function Bus:ring()
   if first.tick > now then return end
   local due = {}
   while self.timers[1] and self.timers[1].tick <= now do due[#due + 1] = table.remove(self.timers, 1) end
-  local ok, raised
+  local ok, raised, late
   for i, timer in ipairs(due) do
     local f = timer.f
     if type(f) == "string" then f = timer.port.object[f] end
-    self.firing = now - timer.tick <= LATE * self.hertz and timer.tick or now
+    late = late or now - timer.tick > LATE * self.hertz
+    self.firing = late and now or timer.tick       -- once it was now, it is not earlier for those behind
     ok, raised = pcall(timer.port.call or self.call, self, timer.port, "timer " .. (type(timer.f) == "string" and timer.f or "function"), f)
     self.firing = nil
     if not ok then                                 -- the rest stays due

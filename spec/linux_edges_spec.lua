@@ -14,6 +14,7 @@ local function exec_quietly(words) return riscv.exec(words, { env = "exec 2> /de
 
 describe("a program without some standard descriptors", function()
   it("finds what a native one does", function()
+    if os.getenv "LD_PRELOAD" then return pending "a preloaded sanitizer opens descriptors of its own" end
     local guest = riscv.compile("spec/guest/linux/streams.c", folder.path .. "/streams")
     local native = riscv.native("spec/guest/linux/streams.c", folder.path .. "/streams-native")
     for _, how in ipairs { ">&-", "<&-", "2>&-", "<&- >&-", ">&- 2>&-", "<&- >&- 2>&-", "> /dev/full", "< /dev/null > /dev/null" } do

@@ -6,6 +6,7 @@ local random     = require "spec.support.random"
 local refuses    = require "spec.support.refuses"
 local umbra      = require "spec.support.umbra"
 
+local LOOP = board.LOOP
 local folder, m, program
 
 setup(function() folder = umbra.folder() end)
@@ -21,19 +22,6 @@ local function build(text, options)
 end
 
 local function run(options) return board.run(m, options) end
-
-local LOOP = [[
-        li      a0, 0
-        la      s0, data
-loop:   addi    a0, a0, 1
-store:  sd      a0, 0(s0)
-next:   ld      a1, 0(s0)
-        li      t0, 10
-        bne     a0, t0, loop
-        j       off
-        .balign 4096
-data:   .dword  0, 0, 0, 0, 0, 0, 0, 0
-]]
 
 describe("a condition", function()
   it("says what a slow reading of it says", function()

@@ -12,6 +12,7 @@ local tree       = require "spec.support.tree"
 local umbra      = require "spec.support.umbra"
 
 local RAM = board.RAM
+local LOOP = board.LOOP
 local folder, m, program
 
 setup(function() folder = umbra.folder() end)
@@ -27,19 +28,6 @@ local function build(text, options)
 end
 
 local function run(options) return board.run(m, options) end
-
-local LOOP = [[
-        li      a0, 0
-        la      s0, data
-loop:   addi    a0, a0, 1
-store:  sd      a0, 0(s0)
-next:   ld      a1, 0(s0)
-        li      t0, 10
-        bne     a0, t0, loop
-        j       off
-        .balign 4096
-data:   .dword  0, 0, 0, 0, 0, 0, 0, 0
-]]
 
 describe("a hook on an instruction", function()
   it("calls before it is executed, each time", function()

@@ -50,4 +50,18 @@ function board.environment(hart, pc, event)
   return env
 end
 
+-- Counts a0 to 10, by way of memory, and switches off.
+board.LOOP = [[
+        li      a0, 0
+        la      s0, data
+loop:   addi    a0, a0, 1
+store:  sd      a0, 0(s0)
+next:   ld      a1, 0(s0)
+        li      t0, 10
+        bne     a0, t0, loop
+        j       off
+        .balign 4096
+data:   .dword  0, 0, 0, 0, 0, 0, 0, 0
+]]
+
 return board

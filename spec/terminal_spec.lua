@@ -12,13 +12,18 @@ setup(function()
 end)
 teardown(function() folder.remove() end)
 
--- `shell` on a terminal, and what is typed there and waited for.
+-- `shell` on a terminal, and what is typed there and waited for: a line "> TEXT" is typed (^X is control-X, \n return, nothing is added),
+-- at "< TEXT" that text must come. Returns all that was shown.
 local function talk(shell, steps)
   if os.getenv "LD_PRELOAD" then return pending "a shell on a terminal does not live with a preloaded sanitizer" end
-  local path = folder.write("steps", "> PS1='ready''> '\\n\n< ready>\n" .. steps)
-  local text, code = tree.run(("LD_PRELOAD= python3 spec/support/terminal.py 60 %s %s"):format(path, shell))
-  assert.equal(0, code, text)
-  return text
+  local lines = { "send PS1='ready''> '\\n", "expect ready>" }
+  for kind, text in steps:gmatch "([<>]) ([^\n]*)" do
+    lines[#lines + 1] = (kind == ">" and "send " or "expect ") .. text:gsub("%^([A-Z\\])", function(key) return ("\\x%02x"):format(key:byte() - 64) end)
+  end
+  lines[#lines + 1] = "close"
+  local shown = tree.run(("python3 spec/support/typist.py 80 %s < %s"):format(shell, folder.write("steps", table.concat(lines, "\n"))))
+  assert.is_nil(shown:match "%(never came[^\n]*", shown)
+  return shown
 end
 
 describe("a program on a terminal", function()
